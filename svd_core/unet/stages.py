@@ -35,18 +35,14 @@ class StepConstants:
 class Stage(nn.ModuleList):
     """One numbered entry: a convolution or res block, perhaps a transformer, perhaps a resampling."""
 
-    def forward(self, x: Tensor, constants: StepConstants, plan: ExecutionPlan, size: torch.Size) -> Tensor:
-        """x `(b t) c h w`; `size` is where an upsampling must arrive."""
-        for layer in self:
-            if isinstance(layer, VideoResBlock):
-                x = layer(x, constants.res_blocks[layer])
-            elif isinstance(layer, SpatialVideoTransformer):
-                x = layer(x, constants.clip.transformers[layer], plan.feed_forward_blocks)
-            elif isinstance(layer, Upsample):
-                x = layer(x, size)
-            else:
-                x = layer(x)
-        return x
+
+def apply_layer(layer: nn.Module, x: Tensor, constants: StepConstants, plan: ExecutionPlan, size: torch.Size) -> Tensor:
+    """Run one layer of a stage on x `(b t) c h w`; `size` is where an upsampling must arrive."""
+    if isinstance(layer, VideoResBlock):
+        return layer(x, constants.res_blocks[layer])
+    if isinstance(layer, SpatialVideoTransformer):
+        return layer(x, constants.clip.transformers[layer], plan.feed_forward_blocks)
+    return layer(x, size) if isinstance(layer, Upsample) else layer(x)
 
 
 def down_stages(layers: Layers, config: UNetConfig) -> Iterator[Stage]:

@@ -52,8 +52,7 @@ class TemporalAttention(Attention):
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """x `(b t) s c` -> `(b t) s c`."""
         fold = "(b t) s (heads d) -> b (s heads) t d"
-        q, k, v = (rearrange(tokens, fold, t=frames, d=self.head_channels) for tokens in self.project(x, x))
-        mixed = attention(q, k, v)
+        mixed = attention(*(rearrange(part, fold, t=frames, d=self.head_channels) for part in self.project(x, x)))
         return self.to_out[0](rearrange(mixed, "b (s heads) t d -> (b t) s (heads d)", s=x.shape[1]))
 
 

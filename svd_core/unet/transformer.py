@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -45,12 +46,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """x `b n c`, context `b m d` -> `b n c`."""
-        q, k, v = (split_heads(tokens, self.head_channels) for tokens in self.project(x, context))
-        return self.to_out[0](merge_heads(attention(q, k, v)))
+        # No names for queries, keys and values: they must be gone when the output projection allocates.
+        mixed = attention(*(split_heads(tokens, self.head_channels) for tokens in self.project(x, context)))
+        return self.to_out[0](merge_heads(mixed))
 
-    def project(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, context: Tensor) -> Iterator[Tensor]:
         """Queries of x, keys and values of context, heads still merged."""
-        return self.to_q(x), self.to_k(context), self.to_v(context)
+        yield self.to_q(x)
+        yield self.to_k(context)
+        yield self.to_v(context)
 
     def constant(self, context: Tensor) -> Tensor:
         """The output for a single-token context `b 1 d` -> `b 1 c`, for every query alike."""

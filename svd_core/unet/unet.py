@@ -16,7 +16,7 @@ from ..sinusoid import sinusoid
 from .inflated import ClipSignals, SpatialVideoTransformer, VideoResBlock
 from .plan import FAST, ExecutionPlan
 from .spatial import NORM_EPS
-from .stages import ClipConstants, StepConstants, down_stages, middle_stage, up_stages
+from .stages import ClipConstants, StepConstants, apply_layer, down_stages, middle_stage, up_stages
 
 
 class VideoUNet(nn.Module):
@@ -103,15 +103,22 @@ class VideoUNet(nn.Module):
         )
 
     def run(self, x: Tensor, constants: StepConstants, plan: ExecutionPlan = FAST) -> Tensor:
-        """The part of `forward` that depends on x."""
+        """The part of `forward` that depends on x.
+
+        Layers are applied one by one in this frame, so that each input is freed as soon as its layer is done.
+        """
         skips: list[Tensor] = []
         for stage in self.input_blocks:
-            x = stage(x, constants, plan, x.shape[-2:])
+            for layer in stage:
+                x = apply_layer(layer, x, constants, plan, x.shape[-2:])
             skips.append(x)
-        x = self.middle_block(x, constants, plan, x.shape[-2:])
+        for layer in self.middle_block:
+            x = apply_layer(layer, x, constants, plan, x.shape[-2:])
         for stage in self.output_blocks:
             x = torch.cat([x, skips.pop()], dim=1)
-            x = stage(x, constants, plan, skips[-1].shape[-2:] if skips else x.shape[-2:])
+            size = skips[-1].shape[-2:] if skips else x.shape[-2:]
+            for layer in stage:
+                x = apply_layer(layer, x, constants, plan, size)
         return self.out[2](inplace.silu(self.out[0](x)))
 
     def _every_transformer(self) -> Iterator[SpatialVideoTransformer]:
