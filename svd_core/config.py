@@ -150,6 +150,7 @@ class SamplingDefaults:
     guidance_max: float
     sigma_min: float
     sigma_max: float
+    solver: str = "euler"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +199,9 @@ class ModelConfig:
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
     """JSON knows lists only; the configs hold tuples so that they stay hashable."""
-    return {name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in fields.items()}
+    return {
+        name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in fields.items()
+    }
 
 
 _SVD_VECTOR = (
@@ -301,14 +304,14 @@ NANO = ModelConfig(
     unet=UNetConfig(
         in_channels=16,
         out_channels=8,
-        channels=(64, 128),
+        channels=(48, 96),
         attention=(True, True),
         res_blocks=1,
-        head_channels=32,
+        head_channels=24,
         transformer_depth=1,
         context_dim=128,
         vector=tuple(dataclasses.replace(condition, width=64) for condition in _SVD_VECTOR),
-        norm_groups=16,
+        norm_groups=12,
         temporal_kernel=3,
         temporal_res="res3d",
         temporal_attention="mix",
@@ -340,7 +343,7 @@ NANO = ModelConfig(
         height=64,
         steps=12,
         fps=8,
-        motion_bucket=80,
+        motion_bucket=127,
         augmentation=0.02,
         guidance_shape="linear",
         guidance_min=1.0,
@@ -350,6 +353,4 @@ NANO = ModelConfig(
     ),
 )
 
-PRESETS: dict[str, ModelConfig] = {
-    preset.name: preset for preset in (SVD, SVD_XT, SVD_XT_1_1, SV3D_U, SV3D_P, NANO)
-}
+PRESETS: dict[str, ModelConfig] = {preset.name: preset for preset in (SVD, SVD_XT, SVD_XT_1_1, SV3D_U, SV3D_P, NANO)}

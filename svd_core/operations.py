@@ -39,7 +39,9 @@ class Layers:
         """Affine map of the last axis."""
         return self.operations.Linear(inputs, outputs, bias=bias, device=self.device, dtype=self.dtype)
 
-    def conv2d(self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, padding: int | None = None) -> nn.Conv2d:
+    def conv2d(
+        self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, padding: int | None = None
+    ) -> nn.Conv2d:
         """Convolution over h w; padding keeps the size at stride 1 unless given."""
         pad = kernel // 2 if padding is None else padding
         return self.operations.Conv2d(

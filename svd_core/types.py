@@ -76,7 +76,9 @@ class Frames:
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[-1] != 3:
             raise InputError(
-                explain("frames as T H W 3", f"shape {tuple(self.pixels.shape)}", "Stack RGB frames along the first axis.")
+                explain(
+                    "frames as T H W 3", f"shape {tuple(self.pixels.shape)}", "Stack RGB frames along the first axis."
+                )
             )
         if self.fps <= 0:
             raise InputError(explain("a playback rate above 0", f"{self.fps} fps", "Give a positive rate."))

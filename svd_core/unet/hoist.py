@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .inflated import SpatialVideoTransformer
 from .plan import FAST, ExecutionPlan
+from .residency import constants_on, hoisted_modules
 from .stages import ClipConstants, StepConstants
 from .unet import VideoUNet
 
@@ -17,8 +17,8 @@ from .unet import VideoUNet
 class HoistedUNet:
     """`v = hoisted(x, c_noise)` for the clips of `context` (`b n d`) and `vector` (`b v` or `b t v`).
 
-    Constants are kept for every noise level met and rebuilt when a weight they came from changes
-    or a hoisted layer gets another forward (an adapter); they live on the device of x.
+    Constants are evaluated where `context` lies, kept on the device of x for every noise level met, and
+    rebuilt when a weight they came from changes or a hoisted layer gets another forward (an adapter).
     """
 
     unet: VideoUNet
@@ -32,9 +32,9 @@ class HoistedUNet:
 
     def __call__(self, x: Tensor, c_noise: Tensor | float) -> Tensor:
         """x `(b t) c h w` scaled and concatenated, c_noise one value for all clips -> v `(b t) c h w`."""
-        return self.unet.run(x, self.constants(float(c_noise)), self.plan)
+        return self.unet.run(x, self.constants(float(c_noise), x.device), self.plan)
 
-    def constants(self, c_noise: float) -> StepConstants:
+    def constants(self, c_noise: float, device: torch.device) -> StepConstants:
         """The constants of one noise level, from memory when nothing they depend on has changed."""
         identity = weights_identity(self.unet)
         if self._clip is None or identity != self._identity:
@@ -43,24 +43,8 @@ class HoistedUNet:
             self._clip = self.unet.prepare_clip(self.context, self.vector, self.num_frames)
         if c_noise not in self._steps:
             rows = torch.full((self.context.shape[0],), c_noise, dtype=torch.float32, device=self.context.device)
-            self._steps[c_noise] = self.unet.prepare_step(rows, self._clip)
+            self._steps[c_noise] = constants_on(self.unet.prepare_step(rows, self._clip), device)
         return self._steps[c_noise]
-
-
-def hoisted_modules(unet: VideoUNet) -> list[nn.Module]:
-    """Every module that only feeds the constants: with a single context token the loop never touches them.
-
-    For SVD they hold 256 of 1,525 million parameters; `attn2.to_q`, `attn2.to_k` and `norm2` among them
-    never influence the output at all.
-    """
-    modules: list[nn.Module] = [unet.time_embed, unet.label_emb]
-    for module in unet.modules():
-        if isinstance(module, SpatialVideoTransformer):
-            modules.append(module.time_pos_embed)
-        for name in ("emb_layers", "attn2", "norm2", "time_mixer"):
-            if isinstance(child := module._modules.get(name), nn.Module):
-                modules.append(child)
-    return modules
 
 
 def weights_identity(unet: VideoUNet) -> tuple[int, ...]:

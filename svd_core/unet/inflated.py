@@ -39,7 +39,7 @@ class ClipSignals:
 
 @dataclass(frozen=True, slots=True)
 class ResConstants:
-    """Embedding projections: spatial `(b t) c 1 1`, temporal `b c t 1 1`; blend weight, or None without a temporal half."""
+    """Embedding projections, spatial `(b t) c 1 1`, temporal `b c t 1 1`; blend weight (None: spatial half alone)."""
 
     spatial: Tensor
     temporal: Tensor
@@ -49,7 +49,7 @@ class ResConstants:
 
 @dataclass(frozen=True, slots=True)
 class TransformerConstants:
-    """Cross-attention of both halves per depth, frame positions `(b t) 1 c`, blend weight (None: spatial half alone)."""
+    """Cross-attention of both halves by depth, frame positions `(b t) 1 c`, blend weight (None: spatial half alone)."""
 
     spatial: tuple[Cross, ...]
     temporal: tuple[Cross, ...]

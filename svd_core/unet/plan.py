@@ -20,7 +20,7 @@ _FEED_FORWARD = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionPlan:
-    """`batched_guidance`: both halves of guidance in one call; `feed_forward_blocks`: token blocks a feed-forward runs in.
+    """`batched_guidance`: both halves of guidance in one call; `feed_forward_blocks`: blocks a feed-forward runs in.
 
     Plans differ in speed and memory, and in the result by rounding at most.
     """

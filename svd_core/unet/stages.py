@@ -21,7 +21,7 @@ class ClipConstants:
 
     signals: ClipSignals
     label: Tensor
-    transformers: dict[nn.Module, TransformerConstants]
+    transformers: dict[SpatialVideoTransformer, TransformerConstants]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class StepConstants:
     """Everything one call needs besides x."""
 
     clip: ClipConstants
-    res_blocks: dict[nn.Module, ResConstants]
+    res_blocks: dict[VideoResBlock, ResConstants]
 
 
 class Stage(nn.ModuleList):

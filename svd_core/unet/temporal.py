@@ -10,7 +10,7 @@ from .. import inplace
 from ..attention import attention
 from ..operations import Layers
 from .spatial import NORM_EPS
-from .transformer import Attention, Cross, FeedForward, add_cross_attention, add_feed_forward
+from .transformer import Attention, Cross, FeedForward, Projections, add_cross_attention, add_feed_forward
 
 
 class TemporalResBlock(nn.Module):
@@ -42,7 +42,7 @@ class TemporalResBlock(nn.Module):
         return self.out_layers[3](inplace.silu(self.out_layers[0](h)))
 
 
-class TemporalAttention(Attention):
+class TemporalAttention(Projections):
     """Self-attention over the frames of one pixel, without moving a single element.
 
     The projections keep their `(b t) s c` layout; pixels join the head axis through strides alone, and

@@ -33,8 +33,8 @@ class CrossTokens:
 Cross = CrossConstant | CrossTokens
 
 
-class Attention(nn.Module):
-    """The four projections around the attention kernel; `context_dim` is the width of keys and values."""
+class Projections(nn.Module):
+    """The four linear maps around the attention kernel; `context_dim` is the width of keys and values."""
 
     def __init__(self, layers: Layers, channels: int, context_dim: int, head_channels: int) -> None:
         super().__init__()
@@ -44,17 +44,21 @@ class Attention(nn.Module):
         self.to_v = layers.linear(context_dim, channels, bias=False)
         self.to_out = nn.ModuleList([layers.linear(channels, channels)])
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """x `b n c`, context `b m d` -> `b n c`."""
-        # No names for queries, keys and values: they must be gone when the output projection allocates.
-        mixed = attention(*(split_heads(tokens, self.head_channels) for tokens in self.project(x, context)))
-        return self.to_out[0](merge_heads(mixed))
-
     def project(self, x: Tensor, context: Tensor) -> Iterator[Tensor]:
         """Queries of x, keys and values of context, heads still merged."""
         yield self.to_q(x)
         yield self.to_k(context)
         yield self.to_v(context)
+
+
+class Attention(Projections):
+    """Every query of x asks every key of its own row of context."""
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """x `b n c`, context `b m d` -> `b n c`."""
+        # No names for queries, keys and values: they must be gone when the output projection allocates.
+        mixed = attention(*(split_heads(tokens, self.head_channels) for tokens in self.project(x, context)))
+        return self.to_out[0](merge_heads(mixed))
 
     def constant(self, context: Tensor) -> Tensor:
         """The output for a single-token context `b 1 d` -> `b 1 c`, for every query alike."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from ..sinusoid import sinusoid
 from .inflated import ClipSignals, SpatialVideoTransformer, VideoResBlock
 from .plan import FAST, ExecutionPlan
 from .spatial import NORM_EPS
-from .stages import ClipConstants, StepConstants, apply_layer, down_stages, middle_stage, up_stages
+from .stages import ClipConstants, Stage, StepConstants, apply_layer, down_stages, middle_stage, up_stages
 
 
 class VideoUNet(nn.Module):
@@ -98,9 +99,7 @@ class VideoUNet(nn.Module):
         noise = self.time_embed(sinusoid(c_noise, self.config.channels[0]).to(clip.label.dtype))
         noise, label = _same_rows(noise, clip.label, clip.signals.frames)
         activated = F.silu(noise + label)
-        return StepConstants(
-            clip, {layer: layer.prepare(activated, clip.signals) for layer in self._every_res_block()}
-        )
+        return StepConstants(clip, {layer: layer.prepare(activated, clip.signals) for layer in self._every_res_block()})
 
     def run(self, x: Tensor, constants: StepConstants, plan: ExecutionPlan = FAST) -> Tensor:
         """The part of `forward` that depends on x.
@@ -108,13 +107,13 @@ class VideoUNet(nn.Module):
         Layers are applied one by one in this frame, so that each input is freed as soon as its layer is done.
         """
         skips: list[Tensor] = []
-        for stage in self.input_blocks:
+        for stage in _stages(self.input_blocks):
             for layer in stage:
                 x = apply_layer(layer, x, constants, plan, x.shape[-2:])
             skips.append(x)
         for layer in self.middle_block:
             x = apply_layer(layer, x, constants, plan, x.shape[-2:])
-        for stage in self.output_blocks:
+        for stage in _stages(self.output_blocks):
             x = torch.cat([x, skips.pop()], dim=1)
             size = skips[-1].shape[-2:] if skips else x.shape[-2:]
             for layer in stage:
@@ -131,6 +130,10 @@ class VideoUNet(nn.Module):
 def _embedding(layers: Layers, inputs: int, outputs: int) -> nn.Sequential:
     """Linear, SiLU, Linear: how every scalar condition enters."""
     return nn.Sequential(layers.linear(inputs, outputs), nn.SiLU(), layers.linear(outputs, outputs))
+
+
+def _stages(blocks: nn.ModuleList) -> Iterable[Stage]:
+    return cast("Iterable[Stage]", blocks)
 
 
 def _same_rows(noise: Tensor, label: Tensor, frames: int) -> tuple[Tensor, Tensor]:

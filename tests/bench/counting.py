@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Counts:
-    """`written`: bytes of newly made tensors; `overwritten`: bytes stored in place; `peak`: most bytes alive at once."""
+    """`written`: bytes of newly made tensors; `overwritten`: bytes stored in place; `peak`: most bytes alive."""
 
     operators: int
     written: int

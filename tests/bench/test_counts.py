@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 import torch
-from tests.bench.counting import Counts, count
 
 from svd_core.config import SVD_XT
 from svd_core.unet import FAST, LEAN, LEANEST, ExecutionPlan, VideoUNet
-from svd_core.unet.hoist import hoisted_modules
+from svd_core.unet.residency import hoisted_modules
+from tests.bench.counting import Counts, count
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is the yardstick: pip install -e '.[test]'")
 
@@ -52,9 +52,7 @@ CASES: list[tuple[str, ExecutionPlan, Callable[[Counts], int], float]] = [
 
 
 @pytest.mark.parametrize(("name", "plan", "measure", "limit"), CASES, ids=[case[0] for case in CASES])
-def test_ratio_to_diffusers(
-    name: str, plan: ExecutionPlan, measure: Callable[[Counts], int], limit: float
-) -> None:
+def test_ratio_to_diffusers(name: str, plan: ExecutionPlan, measure: Callable[[Counts], int], limit: float) -> None:
     ratio = measure(ours(plan)) / measure(reference())
     assert ratio <= limit, f"{name}: {ratio:.3f} of diffusers, limit {limit}"
 
@@ -78,7 +76,8 @@ def test_weights_resident_in_the_loop() -> None:
 def report() -> str:
     """The table for BENCHMARKS.md."""
     base = reference()
-    lines = ["| one guided step, 25 x 72 x 128, fp16 | diffusers | fast | lean | lean, sequential |", "|---|---|---|---|---|"]
+    lines = ["| one guided step, 25 x 72 x 128, fp16 | diffusers | fast | lean | lean, sequential |"]
+    lines.append("|---|---|---|---|---|")
     plans = [ours(plan) for plan in (FAST, LEAN, LEANEST)]
     rows: list[tuple[str, Callable[[Counts], float], str]] = [
         ("TFLOP", lambda c: c.flops / 1e12, "{:.1f}"),

@@ -125,7 +125,7 @@ def test_a_mistake_is_caught(mistake: str, tiny: tuple[VideoUNet, nn.Module]) ->
 @torch.no_grad()
 def test_wrong_eps_is_caught(tiny: tuple[VideoUNet, nn.Module]) -> None:
     """At unit variance an eps of 1e-6 hides near the noise floor; a network whose activations are small shows it."""
-    ours, theirs = tiny
+    ours, _ = tiny
     quiet = VideoUNet(TINY_UNET).eval().requires_grad_(False)
     quiet.load_state_dict(ours.state_dict())
     quiet.input_blocks[0][0].weight.mul_(0.02)
@@ -143,7 +143,7 @@ def test_wrong_eps_is_caught(tiny: tuple[VideoUNet, nn.Module]) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_no_worse_than_theirs(dtype: torch.dtype, tiny: tuple[VideoUNet, nn.Module]) -> None:
-    ours, theirs = tiny
+    ours, _ = tiny
     case = Case.draw(TINY_UNET, 16, 24)
     exact = case.to(torch.float64).theirs(twin(TINY_UNET, ours).double())
     halves = case.to(dtype)
@@ -190,6 +190,9 @@ def test_full_size_blocks(channels: int, size: tuple[int, int]) -> None:
 
 def _block_tensors(block: nn.Module, kind: str) -> dict[str, Tensor]:
     """The tensors of one block under diffusers' names, cut out of the network-wide table."""
-    ours, theirs = {"res": ("input_blocks.1.0.", "down_blocks.0.resnets.0."), "transformer": ("input_blocks.1.1.", "down_blocks.0.attentions.0.")}[kind]
+    ours, theirs = {
+        "res": ("input_blocks.1.0.", "down_blocks.0.resnets.0."),
+        "transformer": ("input_blocks.1.1.", "down_blocks.0.attentions.0."),
+    }[kind]
     names = {rule.targets[0]: rule.sources[0] for rule in unet_rules(Place("", "diffusers"), SVD.unet)}
     return {names[ours + name].removeprefix(theirs): tensor for name, tensor in block.state_dict().items()}

@@ -6,11 +6,21 @@ import dataclasses
 
 import pytest
 import torch
-from tests.bench.counting import count_peak
 
 from svd_core.config import NANO, SVD, UNetConfig
-from svd_core.unet.plan import FAST, LEAN, LEANEST, PLANS, CallShape, ExecutionPlan, activation_bytes, choose_plan, leaner
+from svd_core.unet.plan import (
+    FAST,
+    LEAN,
+    LEANEST,
+    PLANS,
+    CallShape,
+    ExecutionPlan,
+    activation_bytes,
+    choose_plan,
+    leaner,
+)
 from svd_core.unet.unet import VideoUNet
+from tests.bench.counting import count_peak
 
 TWO_LEVELS = dataclasses.replace(SVD.unet, channels=(128, 256), attention=(True, False), res_blocks=1)
 SHAPES = [

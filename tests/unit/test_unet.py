@@ -6,14 +6,15 @@ import dataclasses
 
 import pytest
 import torch
-from tests.tiny import TINY_UNET, randomise_
-from tests.tolerances import assert_close, relative_max
 from torch import Tensor
 
-from svd_core.config import NANO, SV3D_P, SVD
+from svd_core.config import NANO, SV3D_P, SVD, ModelConfig
 from svd_core.errors import InputError
 from svd_core.sinusoid import sinusoid
-from svd_core.unet import LEAN, HoistedUNet, VideoUNet
+from svd_core.unet import LEAN, HoistedUNet, VideoUNet, hoist_device, loop_device, place_for_loop
+from svd_core.unet.residency import hoisted_modules
+from tests.tiny import TINY_UNET, randomise_
+from tests.tolerances import assert_close, relative_max
 
 CLIPS, FRAMES, HEIGHT, WIDTH = 2, 5, 9, 13
 
@@ -169,7 +170,7 @@ def test_every_parameter_that_can_learn_gets_a_gradient(inputs: Inputs) -> None:
 @pytest.mark.parametrize(
     ("preset", "parameters", "tensors"), [(SVD, 1_524_623_082, 1428), (SV3D_P, 1_525_278_442, 1428)]
 )
-def test_size_of_the_published_networks(preset, parameters: int, tensors: int) -> None:  # noqa: ANN001
+def test_size_of_the_published_networks(preset: ModelConfig, parameters: int, tensors: int) -> None:
     with torch.device("meta"):
         network = VideoUNet(preset.unet)
     assert sum(p.numel() for p in network.parameters()) == parameters
@@ -192,3 +193,25 @@ def test_wrong_shapes_say_what_is_wrong(unet: VideoUNet, inputs: Inputs) -> None
         unet(inputs.x, inputs.c_noise, inputs.context, inputs.vector[:, :-1], FRAMES)
     with pytest.raises(InputError, match="context"):
         unet(inputs.x, inputs.c_noise, inputs.context[..., :-1], inputs.vector, FRAMES)
+
+
+@torch.no_grad()
+def test_the_loop_never_touches_hoisted_weights(inputs: Inputs) -> None:
+    """Hoisted weights on a device without data: any use of them in the loop would give a meta tensor or an error."""
+    network = VideoUNet(TINY_UNET).requires_grad_(False)
+    randomise_(network)
+    hoisted = HoistedUNet(network, inputs.context, inputs.vector, FRAMES)
+    expected = hoisted(inputs.x, 0.7)
+    constants = hoisted.constants(0.7, inputs.x.device)
+    for module in hoisted_modules(network):
+        module.to("meta")
+    assert torch.equal(network.run(inputs.x, constants), expected)
+
+
+def test_place_for_loop_moves_only_the_loop() -> None:
+    network = VideoUNet(TINY_UNET)
+    hoisted = {id(p) for module in hoisted_modules(network) for p in module.parameters()}
+    place_for_loop(network, "meta")
+    assert loop_device(network).type == "meta"
+    assert hoist_device(network).type == "cpu"
+    assert {id(p) for p in network.parameters() if p.device.type == "cpu"} == hoisted

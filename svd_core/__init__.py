@@ -1,0 +1,65 @@
+"""SVD Studio's core: Stable Video Diffusion from file to finished clip.
+
+The public names are loaded when first used, so that reading a header or asking for help never waits for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    __version__: str
+    from .camera.meter import measure
+    from .config import ModelConfig
+    from .errors import SvdError
+    from .pipeline import animate
+    from .types import Frames, ImageConditioning, MotionControls, StepInfo
+    from .weights.build import SvdModel, load_model
+
+__all__ = [
+    "Frames",
+    "ImageConditioning",
+    "ModelConfig",
+    "MotionControls",
+    "StepInfo",
+    "SvdError",
+    "SvdModel",
+    "__version__",
+    "animate",
+    "load_model",
+    "measure",
+]
+
+_HOMES = {
+    "Frames": ".types",
+    "ImageConditioning": ".types",
+    "ModelConfig": ".config",
+    "MotionControls": ".types",
+    "StepInfo": ".types",
+    "SvdError": ".errors",
+    "SvdModel": ".weights.build",
+    "animate": ".pipeline",
+    "load_model": ".weights.build",
+    "measure": ".camera.meter",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562 hands out classes and functions alike
+    if name == "__version__":
+        return _version()
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(__all__) | set(globals()))
+
+
+def _version() -> str:
+    """The installed version; a source tree that was never installed calls itself unknown."""
+    try:
+        return metadata.version("svd-studio")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
