@@ -7,6 +7,7 @@ and averaged down, so that a wrong sign or half a pixel in the package cannot ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -71,7 +72,8 @@ def draw(
     drift = rng.uniform(-4, 4, 2)
     for step in truth:
         views.append(views[-1] @ np.linalg.inv(similarity(*step, height, width)))
-        subject.append(subject[-1] @ np.linalg.inv(similarity(*drift, rng.uniform(-1, 1), rng.uniform(-2, 2), height, width)))
+        own = similarity(*drift, rng.uniform(-1, 1), rng.uniform(-2, 2), height, width)
+        subject.append(subject[-1] @ np.linalg.inv(own))
     outline = _outline(size, foreground, rng)
     frames = []
     for view, own in zip(views, subject, strict=True):
@@ -88,7 +90,7 @@ def draw(
 def opencv_track(frames: np.ndarray) -> np.ndarray:
     """Motion of each pair `T-1 4` by OpenCV: good features, pyramidal Lucas-Kanade, affine RANSAC."""
     grey = [cv2.cvtColor((frame * 255).round().astype(np.uint8), cv2.COLOR_RGB2GRAY) for frame in frames]
-    return np.array([_opencv_pair(first, second) for first, second in zip(grey, grey[1:], strict=False)])
+    return np.array([_opencv_pair(first, second) for first, second in pairwise(grey)])
 
 
 def _opencv_pair(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -122,7 +124,8 @@ def _fractal(size: int, rng: np.random.Generator) -> np.ndarray:
         cells = 2**octave
         if cells * 2 > size:
             break
-        layer = cv2.resize(rng.random((cells, cells, 3)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        grains = rng.random((cells, cells, 3)).astype(np.float32)
+        layer = cv2.resize(grains, (size, size), interpolation=cv2.INTER_CUBIC)
         total += (layer - 0.5) * 0.8**octave
     return (total - total.min()) / (total.max() - total.min())
 
@@ -140,7 +143,7 @@ def _outline(size: tuple[int, int], share: float, rng: np.random.Generator) -> n
 
 
 def _warp(picture: np.ndarray, view: np.ndarray, size: tuple[int, int], samples: int) -> np.ndarray:
-    """Show `picture` (centre at the frame's centre, twice as fine as the frame) through a view, `samples` times finer."""
+    """Show `picture` (centred on the frame; a texture is twice as fine) through a view, `samples` times finer."""
     height, width = size
     fine = 1.0 if picture.ndim == 2 else 2.0
     linear = view[:2, :2] * fine / samples

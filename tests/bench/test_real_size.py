@@ -70,9 +70,10 @@ def test_loading_against_diffusers(ours: dict[str, Any], theirs: dict[str, Any])
     assert peak <= 0.35, f"peak {ours['peak']:.0f} MB against {theirs['peak']:.0f} MB: {peak:.2f}, limit 0.35"
 
 
-def test_one_guided_step_runs(ours: dict[str, Any]) -> None:
-    assert ours["clip"] == [14, 64, 64, 3]
-    assert ours["finite"]
+def test_one_guided_step_runs(checkpoints: tuple[Path, Path]) -> None:
+    step = _measure("step", checkpoints[0])
+    assert step["clip"] == [14, 64, 64, 3]
+    assert step["finite"]
 
 
 def test_inspection_reads_the_header_only(checkpoints: tuple[Path, Path]) -> None:
