@@ -66,7 +66,7 @@ def with_leaner_retry(
         problem = _first_line(error)
     # Here, not in the handler: while it is being handled an error keeps the failed run's tensors alive.
     if leaner is None:
-        raise OutOfMemoryError(explain(f"{stage} to fit at the leanest plan {plan}", problem, _REMEDY))
+        raise OutOfMemoryError(explain(f"enough memory for {stage}", f"{problem} ({plan})", _REMEDY))
     _release()
     notice = f"Memory ran out while {stage} ({problem}); trying once more with {leaner}."
     _log.warning(notice)
@@ -77,8 +77,8 @@ def with_leaner_retry(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        found = f"{_first_line(error)} even with {leaner}"
-        raise OutOfMemoryError(explain(f"{stage} to fit", found, _REMEDY)) from error
+        found = f"{_first_line(error)} (even with {leaner})"
+        raise OutOfMemoryError(explain(f"enough memory for {stage}", found, _REMEDY)) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from .autoencoder.decoding import stream_clip
 from .conditioning import Orbit, condition_on_images, stacked
 from .errors import InputError, explain
 from .memory import OnNotice, usable_bytes, with_leaner_retry
@@ -30,12 +31,16 @@ from .sampling import (
 from .settings import AnimateSettings, ResolvedSettings, Start, resolve
 from .source_image import ImageLike, fit_image, to_pixels
 from .types import Denoiser, Frames, ImageConditioning
-from .unet import FAST, ExecutionPlan, HoistedUNet, VideoUNet
+from .unet import FAST, ExecutionPlan, HoistedUNet, VideoUNet, hoist_device, loop_device
 from .unet.plan import CallShape, choose_plan, leaner
 from .weights.build import SvdModel
 
 OnDecode = Callable[[int, int], None]
-"""Called while decoding with the frames done and the frames in all."""
+"""Called while decoding with the frames done (measuring counted in) and the frames in all."""
+
+_DECODE_CHUNK = 8
+# Latent cells: 384 pixels a side for SVD.
+_LEAN_TILE = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,19 @@ class Watch:
 
 
 SILENT = Watch()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodePlan:
+    """Frames decoded together, and the longest side of a spatial tile in latent cells (None: whole frames)."""
+
+    chunk: int
+    tile: int | None
+
+    def leaner(self) -> DecodePlan | None:
+        """What to try after an out-of-memory error: a quarter of the frames, in tiles; None at the bottom."""
+        fewer = DecodePlan(chunk=max(1, self.chunk // 4), tile=min(self.tile or _LEAN_TILE, _LEAN_TILE))
+        return None if fewer == self else fewer
 
 
 def animate(
@@ -139,19 +157,22 @@ def animate_latents(
     pixels = [to_pixels(image, background=settings.background) for image in images]
     resolved = resolve(settings, model.config, sum(len(batch) for batch in pixels))
     fitted = torch.cat([fit_image(batch, resolved.width, resolved.height) for batch in pixels])
-    conditioning = condition(model, fitted * 2 - 1, resolved)
     chosen = plan or plan_for(model, resolved)
+
+    def encode(_: str) -> ImageConditioning:
+        return condition(model, fitted * 2 - 1, resolved)
 
     def run(plan: ExecutionPlan) -> Tensor:
         return sample_latents(model.unet, conditioning, resolved, plan=plan, on_step=watch.on_step)
 
+    conditioning = with_leaner_retry("encoding the picture", encode, "one picture at a time", None, watch.on_notice)
     latents = with_leaner_retry("sampling", run, chosen, leaner(chosen), watch.on_notice)
     return rearrange(latents, "(b t) c h w -> b t c h w", b=resolved.clips), resolved
 
 
 def plan_for(model: SvdModel, settings: ResolvedSettings) -> ExecutionPlan:
     """The fastest plan that fits beside the weights in the memory this machine has, not in what is free now."""
-    device, dtype = _home(model.unet)
+    device, dtype = loop_device(model.unet), _home(model.unet)[1]
     usable = usable_bytes(device)
     if usable is None:
         return FAST
@@ -164,7 +185,7 @@ def plan_for(model: SvdModel, settings: ResolvedSettings) -> ExecutionPlan:
 @torch.no_grad()
 def condition(model: SvdModel, pixels: Tensor, settings: ResolvedSettings) -> ImageConditioning:
     """Conditioning of B pictures `B 3 H W` in [-1, 1], float32 on the UNet's device."""
-    device, _ = _home(model.unet)
+    device = loop_device(model.unet)
 
     def encode_latent(picture: Tensor) -> Tensor:
         return model.autoencoder.encode(_moved(picture, model.autoencoder)).to(device, torch.float32)
@@ -193,7 +214,7 @@ def sample_latents(
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Noise to latents `(b t) c h w` float32 on the UNet's device."""
-    device, _ = _home(unet)
+    device = loop_device(unet)
     highest = float(settings.sigmas[0])
     start = settings.start
     x = pure_noise(settings.noise, highest) if start is None else noised(start, settings.noise, highest)
@@ -208,18 +229,44 @@ def sample_latents(
         )
 
 
-@torch.no_grad()
 def decode_latents(
-    model: SvdModel, latents: Tensor, *, chunk: int | None = None, watch: Watch = SILENT
+    model: SvdModel, latents: Tensor, *, chunk: int | None = None, tile: int | None = None, watch: Watch = SILENT
 ) -> list[Tensor]:
-    """Latents `B T c h w`, times the scale factor -> B clips of pixels `T H W 3` float32 in [0, 1] on the CPU."""
-    unscaled = latents / model.config.autoencoder.scale_factor
-    return [rearrange((model.autoencoder.decode(_moved(clip, model.autoencoder), len(clip)).float().cpu() + 1) / 2, "t c h w -> t h w c").clamp(0, 1) for clip in unscaled]
+    """Latents `B T c h w`, times the scale factor -> B clips of pixels `T H W 3` float32 in [0, 1] on the CPU.
+
+    chunk: frames decoded together; tile: longest side of a spatial tile in latent cells, None for whole frames.
+    Both are what is asked for, never what memory happens to be free; only running out of it changes them, and
+    that is said. Errors as in `animate`.
+    """
+    asked = DecodePlan(chunk=_DECODE_CHUNK if chunk is None else chunk, tile=tile)
+
+    def run(plan: DecodePlan) -> list[Tensor]:
+        return _decode(model, latents, plan, watch.on_decode)
+
+    return with_leaner_retry("decoding", run, asked, asked.leaner(), watch.on_notice)
 
 
-def guided_denoiser(
-    unet: VideoUNet, conditioning: ImageConditioning, weights: Tensor, plan: ExecutionPlan
-) -> Denoiser:
+@torch.no_grad()
+def _decode(model: SvdModel, latents: Tensor, plan: DecodePlan, on_decode: OnDecode | None) -> list[Tensor]:
+    clips, frames, _, height, width = latents.shape
+    cell, count, done = model.config.autoencoder.downsampling, clips * frames, 0
+    # Frames leave the device as they are finished, so that a long clip never lies there whole.
+    pixels = torch.empty(count, height * cell, width * cell, 3)
+
+    def progress(fed: int, total: int) -> None:
+        if on_decode is not None:
+            on_decode(count * fed // total, count)
+
+    unscaled = latents.flatten(0, 1).to(_home(model.autoencoder)[0]) / model.config.autoencoder.scale_factor
+    for piece in stream_clip(model.autoencoder, unscaled, frames, chunk=plan.chunk, tile=plan.tile, progress=progress):
+        finished = rearrange((piece + 1) / 2, "n c h w -> n h w c").clamp(0, 1)
+        pixels[done : done + len(finished)] = finished.cpu()
+        done += len(finished)
+    progress(1, 1)
+    return list(pixels.split(frames))
+
+
+def guided_denoiser(unet: VideoUNet, conditioning: ImageConditioning, weights: Tensor, plan: ExecutionPlan) -> Denoiser:
     """The UNet bound to B clips and their guidance (weights `B T`), laid out as the plan says."""
     if not needs_unconditional(weights):
         return _denoiser(unet, conditioning, plan)
@@ -230,9 +277,13 @@ def guided_denoiser(
 
 
 def _denoiser(unet: VideoUNet, conditioning: ImageConditioning, plan: ExecutionPlan) -> VDenoiser:
-    _, dtype = _home(unet)
+    home, dtype = hoist_device(unet), _home(unet)[1]
     hoisted = HoistedUNet(
-        unet, conditioning.context.to(dtype), conditioning.vector, num_frames=conditioning.frames, plan=plan
+        unet,
+        conditioning.context.to(home, dtype),
+        conditioning.vector.to(home),
+        num_frames=conditioning.frames,
+        plan=plan,
     )
     concat = repeat(conditioning.concat_latents, "b c h w -> (b t) c h w", t=conditioning.frames)
     return VDenoiser(network=hoisted, concat=concat, dtype=dtype)

@@ -56,7 +56,9 @@ def manifest(name: str) -> Shapes:
     return {key: tuple(shape) for key, shape in manifests()[name].items()}
 
 
-def header_bytes(shapes: Mapping[str, tuple[int, ...]], dtype: str = "F16", metadata: dict[str, str] | None = None) -> bytes:
+def header_bytes(
+    shapes: Mapping[str, tuple[int, ...]], dtype: str = "F16", metadata: dict[str, str] | None = None
+) -> bytes:
     """Length prefix and header of a safetensors file that holds such tensors one after the other."""
     size = {"F16": 2, "F32": 4, "BF16": 2, "U8": 1}[dtype]
     fields: dict[str, Any] = {"__metadata__": metadata} if metadata else {}

@@ -46,9 +46,9 @@ def test_second_failure_and_missing_leaner_plan_are_explained() -> None:
     def run(plan: str) -> str:
         raise MemoryError
 
-    with pytest.raises(OutOfMemoryError, match="even with lean"):
+    with pytest.raises(OutOfMemoryError, match=r"enough memory for sampling; .*even with lean"):
         with_leaner_retry("sampling", run, "fast", "lean")
-    with pytest.raises(OutOfMemoryError, match="leanest plan fast"):
+    with pytest.raises(OutOfMemoryError, match=r"enough memory for sampling; .*\(fast\)"):
         with_leaner_retry("sampling", run, "fast", None)
 
 

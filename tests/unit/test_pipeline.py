@@ -179,7 +179,8 @@ def test_progress_of_both_stages_and_cancelling(model: Networks) -> None:
     steps: list[StepInfo] = []
     decoded: list[tuple[int, int]] = []
     animate(model, pictures(1)[0], on_step=steps.append, on_decode=lambda done, total: decoded.append((done, total)))
-    assert [step.index for step in steps] == [0, 1, 2] and decoded[-1] == (4, 4)
+    assert [step.index for step in steps] == [0, 1, 2]
+    assert decoded == sorted(decoded) and decoded[0] == (0, 4) and decoded[-1] == (4, 4)
 
     def stop(*_: object) -> None:
         raise Cancelled("stopped by the user")
@@ -224,6 +225,37 @@ def test_half_precision_networks_keep_float32_latents(dtype: torch.dtype, limit:
     error = relative_l2(result, expected)
     assert result.dtype == torch.float32
     assert 1e-6 < error < limit, f"{dtype}: {error:.2e}, limit {limit}"
+
+
+def test_encoding_out_of_memory_is_a_sentence(model: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pipeline, "condition", full)
+    with pytest.raises(OutOfMemoryError, match="enough memory for encoding the picture"):
+        animate(model, pictures(1)[0])
+
+
+def test_decoding_out_of_memory_goes_on_in_smaller_pieces(model: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller pieces change the frames a little, hence the notice; asked for outright they are the same bytes."""
+    latents, _ = animate_latents(model, pictures(1), AnimateSettings(frames=9))
+    expected = pipeline.decode_latents(model, latents)[0]
+    right, asked = pipeline.stream_clip, []
+
+    def tight(*arguments: object, **options: int):
+        asked.append((options["chunk"], options["tile"]))
+        if options["chunk"] > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB")
+        return right(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "stream_clip", tight)
+    notices: list[str] = []
+    retried = pipeline.decode_latents(model, latents, watch=Watch(on_notice=notices.append))[0]
+    assert asked == [(8, None), (2, 48)] and len(notices) == 1 and "decoding" in notices[0]
+    error = float((retried - expected).abs().mean())
+    assert 0 < error < 0.1, f"mean difference {error:.3f}"
+    monkeypatch.setattr(pipeline, "stream_clip", right)
+    assert torch.equal(retried, pipeline.decode_latents(model, latents, chunk=2, tile=48)[0])
 
 
 def test_settings_travel_with_the_latents(model: Networks) -> None:

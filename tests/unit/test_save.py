@@ -58,10 +58,13 @@ def test_half_precision_storage(tmp_path: Path) -> None:
     for name, tensor in stored.items():
         assert tensor.dtype == (torch.float32 if name.endswith("mix_factor") else torch.float16), name
     again = load_model(tmp_path / "half.safetensors", dtype=torch.float32)
-    assert equal(
-        again.unet.state_dict(),
-        {n: t if n.endswith("mix_factor") else t.half().float() for n, t in model.unet.state_dict().items()},
-    ) == []
+    assert (
+        equal(
+            again.unet.state_dict(),
+            {n: t if n.endswith("mix_factor") else t.half().float() for n, t in model.unet.state_dict().items()},
+        )
+        == []
+    )
 
 
 def test_the_first_stage_encoder_has_quant_conv_folded_in(tmp_path: Path) -> None:
