@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from .camera.meter import measure
+    from .camera.meter import Track, measure
     from .config import ModelConfig
     from .errors import SvdError
     from .pipeline import animate
     from .types import Frames, ImageConditioning, MotionControls, StepInfo
+    from .video_io import read_clip, read_image, write_clip
     from .weights.build import SvdModel, load_model
+    from .weights.save import save_model
 
 __all__ = [
     "Frames",
@@ -25,10 +27,15 @@ __all__ = [
     "StepInfo",
     "SvdError",
     "SvdModel",
+    "Track",
     "__version__",
     "animate",
     "load_model",
     "measure",
+    "read_clip",
+    "read_image",
+    "save_model",
+    "write_clip",
 ]
 
 _HOMES = {
@@ -39,9 +46,14 @@ _HOMES = {
     "StepInfo": ".types",
     "SvdError": ".errors",
     "SvdModel": ".weights.build",
+    "Track": ".camera.meter",
     "animate": ".pipeline",
     "load_model": ".weights.build",
     "measure": ".camera.meter",
+    "read_clip": ".video_io",
+    "read_image": ".video_io",
+    "save_model": ".weights.save",
+    "write_clip": ".video_io",
 }
 
 

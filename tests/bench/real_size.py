@@ -29,6 +29,7 @@ UNET_CONFIG = {
 }
 VAE_CONFIG = {
     "_class_name": "AutoencoderKLTemporalDecoder",
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
     "block_out_channels": [128, 256, 512, 512],
     "layers_per_block": 2,
     "latent_channels": 4,

@@ -37,7 +37,9 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp", ""])
-def test_every_kind_of_clip(suffix: str, model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_kind_of_clip(
+    suffix: str, model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / f"clip{suffix}"
     outcome = run_here(capsys, "animate", image, "-o", out, "--model", model, "--seed", "5", "--fps", "6")
     assert outcome.code == 0, outcome.err
@@ -183,7 +185,11 @@ def test_bad_outputs(model: Path, image: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_bad_models(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, content in (("empty.safetensors", b""), ("text.safetensors", b"hello" * 99), ("a.ckpt", b"\x80\x02}q\x00.")):
+    for name, content in (
+        ("empty.safetensors", b""),
+        ("text.safetensors", b"hello" * 99),
+        ("a.ckpt", b"\x80\x02}q\x00."),
+    ):
         (tmp_path / name).write_bytes(content)
         outcome = run_here(capsys, "animate", image, "-o", tmp_path / "o.mp4", "--model", tmp_path / name)
         assert_refused(outcome, name)
@@ -228,7 +234,9 @@ def test_ctrl_c_while_writing(
         return (write if path.stem == "cat" else stopped)(frames, path, metadata)
 
     monkeypatch.setattr(render_module, "write_clip", stopped_at_second)
-    outcome = run_here(capsys, "animate", image, second, "-o", tmp_path / "clips", "--model", model, "--json", "--quiet")
+    outcome = run_here(
+        capsys, "animate", image, second, "-o", tmp_path / "clips", "--model", model, "--json", "--quiet"
+    )
     assert_refused(outcome, "Stopped", code=130)
     assert os.listdir(tmp_path / "clips") == ["cat.mp4"]
 
@@ -245,7 +253,19 @@ def test_ctrl_c_from_outside(model: Path, image: Path, tmp_path: Path) -> None:
         "render.animate_latents = told\n"
         "from svd_core.cli.main import entry; entry()"
     )
-    command = [sys.executable, "-c", code, "animate", image, "-o", tmp_path / "o.mp4", "--model", model, "--steps", "1000"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "animate",
+        image,
+        "-o",
+        tmp_path / "o.mp4",
+        "--model",
+        model,
+        "--steps",
+        "1000",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -277,6 +297,14 @@ def test_help_lists_what_exists(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for name in (*SOLVER_NAMES, *SCHEDULE_NAMES, *GUIDANCE_SHAPES):
         assert name in shown, name
+
+
+def test_cautions(model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("animate", image, "-o", tmp_path / "o.gif", "--model", model, "--steps", "1")
+    assert "trained on" in run_here(capsys, *words, "--frames", "6").err
+    assert "own size of 32x24" in run_here(capsys, *words, "--size", "64x48").err
+    assert run_here(capsys, *words, "--size", "36x24", "--frames", "4").err == ""
+    assert run_here(capsys, *words, "--frames", "6", "--quiet").err == ""
 
 
 def test_names_that_would_collide(tmp_path: Path) -> None:

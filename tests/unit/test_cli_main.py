@@ -171,7 +171,9 @@ def test_command_line_in_a_western_windows(tmp_path: Path) -> None:
 
 
 def test_json_has_words_for_what_json_has_not() -> None:
-    text = output.to_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": Fraction(1, 2), "d": Path("x")}, indent=None)
+    text = output.to_json(
+        {"a": float("nan"), "b": [float("inf"), 1.5], "c": Fraction(1, 2), "d": Path("x")}, indent=None
+    )
     assert text == '{"a": null, "b": [null, 1.5], "c": "1/2", "d": "x"}'
 
 

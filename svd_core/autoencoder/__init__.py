@@ -1,0 +1,1 @@
+"""The KL autoencoder: 2-D encoder, temporal or per-frame decoder, and decoding of clips in pieces."""

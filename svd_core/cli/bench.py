@@ -1,0 +1,79 @@
+"""`svd bench`: ratios on this machine, several ways of doing the same thing side by side."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, choose_from
+from .output import Console
+
+if TYPE_CHECKING:
+    from .stopwatch import Timing
+
+# Too long or too large to be run unasked.
+_ON_REQUEST = ("real-size",)
+_NAMES = "constants, plans, decode, diffusers, real-size"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Options of `svd bench`."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="speed and memory of this machine, side by side",
+        description="Measure ways of doing the same thing in turn; ratios mean more than seconds.",
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help=f"{_NAMES}; default: all but real-size, which needs a CUDA GPU"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one bench, or all that need no asking."""
+    import torch
+
+    from . import yardstick
+    from .benches import BENCHES
+    from .models import resolve_device, versions
+
+    if options.name is not None and options.name not in BENCHES:
+        raise InputError(choose_from("NAME", options.name, BENCHES))
+    console = Console.of(options)
+    device = resolve_device(options.device)
+    unasked = [name for name in BENCHES if name not in _ON_REQUEST and (name != "diffusers" or yardstick.available())]
+    names = [options.name] if options.name else unasked
+    results: dict[str, list[Timing]] = {}
+    with torch.no_grad(), console.progress(len(names), "bench") as bar:
+        for name in names:
+            results[name] = BENCHES[name](device)
+            bar.update()
+    for name, timings in results.items():
+        console.say(f"\n{name}: {(BENCHES[name].__doc__ or '').splitlines()[0]}")
+        _table(console, timings)
+    benches = {name: [_entry(timing, timings[0]) for timing in timings] for name, timings in results.items()}
+    console.result({"device": str(device), "versions": versions(), "benches": benches})
+    return 0
+
+
+def _table(console: Console, timings: list[Timing]) -> None:
+    rows = [
+        (
+            timing.name,
+            f"{timing.seconds * 1000:.1f}",
+            f"{timing.seconds / timings[0].seconds:.3f}",
+            "-" if timing.peak_bytes is None else f"{timing.peak_bytes / 2**20:.0f}",
+        )
+        for timing in timings
+    ]
+    console.table(("", "ms", "ratio", "peak MiB"), rows)
+
+
+def _entry(timing: Timing, first: Timing) -> dict[str, Any]:
+    return {
+        "name": timing.name,
+        "seconds": timing.seconds,
+        "ratio": timing.seconds / first.seconds,
+        "peak_bytes": timing.peak_bytes,
+    }

@@ -1,0 +1,285 @@
+"""The training loop: stages in order, averaging, logging, saving; stops at the first loss that is not a number.
+
+What a step computes is left to `stages` and the losses; what evaluation looks at to the `observe` callback.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..config import ModelConfig
+from ..errors import NumericsError, explain
+from .autoencoder_losses import anchored_loss, temporal_loss
+from .checkpoints import Saved, load, save
+from .diffusion import NoiseLaw, TrainingClips, diffusion_loss
+from .fast_layers import FAST_LAYERS
+from .networks import Average, Networks, start
+from .pca import PatchBasis, fit_basis
+from .pool import ClipPool, LatentClips, to_pixels
+from .stages import Stage, trained
+from .worlds import TRAINING, WorldSize, draw_clips
+
+_CROP, _SMALL_BATCH, _CROPPED_SHARE = 32, 6, 0.7
+_CHUNK = 32
+_CLIP_NORM = 1.0
+_BASIS_NAMES = ("mean", "analysis", "synthesis")
+_BASIS_CLIPS = 96
+# Chunks of the decoder's short clips and of the basis, far from those of the pool.
+_DECODER_CHUNKS, _BASIS_CHUNKS = 1_000_000, 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What happens after a step: position, the last loss, and seconds of computing spent so far."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    spent: float
+
+
+Observer = Callable[["Trainer", Report], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer:
+    """One run in one folder. `clock` counts computing seconds: of this process on a CPU, of the wall on a GPU."""
+
+    config: ModelConfig
+    stages: tuple[Stage, ...]
+    seed: int
+    folder: Path
+    device: torch.device
+    save_seconds: float = 90.0
+    law: NoiseLaw = field(default_factory=NoiseLaw)
+    networks: Networks = field(init=False)
+    average: Average = field(init=False)
+    basis: PatchBasis = field(init=False)
+    stage: int = 0
+    step: int = 0
+    spent: float = 0.0
+    _optimiser: torch.optim.Optimizer | None = None
+    _pool: ClipPool | None = None
+
+    def __post_init__(self) -> None:
+        self.networks = start(self.config, self.seed, FAST_LAYERS).to(self.device)
+        self.average = Average({}, 0.0)
+
+    def begin(self) -> None:
+        """Fit the latent basis and stand before the first step."""
+        size = self._size
+        first = _BASIS_CHUNKS * _CHUNK
+        clips = draw_clips(self.seed, TRAINING, range(first, first + _BASIS_CLIPS), size)
+        config = self.config.autoencoder
+        basis = fit_basis(clips.pixels[:, ::4].flatten(0, 1), config.downsampling, config.latent_channels)
+        self.basis = PatchBasis(
+            basis.mean.to(self.device), basis.analysis.to(self.device), basis.synthesis.to(self.device), basis.patch
+        )
+        self._enter()
+
+    def resume(self) -> None:
+        """Continue the run saved in the folder, to the bit."""
+        saved = load(self.folder, self.config.to_json(), self.seed)
+        self.networks.load_state_dict(saved.weights)
+        patch = self.config.autoencoder.downsampling
+        mean, analysis, synthesis = (saved.basis[name].to(self.device) for name in _BASIS_NAMES)
+        self.basis = PatchBasis(mean, analysis, synthesis, patch)
+        self.stage = next(index for index, stage in enumerate(self.stages) if stage.name == saved.stage)
+        self.step, self.spent = saved.step, saved.spent
+        self._enter()
+        self.average.values = {name: value.to(self.device) for name, value in saved.average.items()}
+        self.average.count = saved.average_count
+        if saved.optimiser is not None and self._optimiser is not None:
+            self._optimiser.load_state_dict(saved.optimiser)
+
+    def run(self, observe: Observer) -> None:
+        """Train to the end of the last stage, calling `observe` after every step.
+
+        Raises:
+            NumericsError: a loss is not finite; the last saved state stays as it was.
+        """
+        saved_at = self.spent
+        while self.stage < len(self.stages):
+            stage = self.stages[self.stage]
+            while self.step < stage.steps:
+                started = self._now()
+                loss = self._train_step(stage)
+                self.step += 1
+                self.spent += self._now() - started
+                observe(self, Report(stage=stage.name, step=self.step, steps=stage.steps, loss=loss, spent=self.spent))
+                if self.spent - saved_at >= self.save_seconds:
+                    self.save()
+                    saved_at = self.spent
+            self._leave()
+            self.save()
+
+    def save(self) -> None:
+        """Write the run's state."""
+        finished = self.stage >= len(self.stages)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save(
+            self.folder,
+            Saved(
+                config=self.config.to_json(),
+                seed=self.seed,
+                stage=self.stages[-1 if finished else self.stage].name,
+                step=self.stages[-1].steps if finished else self.step,
+                weights={name: value.cpu() for name, value in self.networks.state_dict().items()},
+                average={name: value.cpu() for name, value in self.average.values.items()},
+                average_count=self.average.count,
+                optimiser=None if finished or self._optimiser is None else self._optimiser.state_dict(),
+                basis={name: getattr(self.basis, name).cpu() for name in _BASIS_NAMES},
+                spent=self.spent,
+            ),
+        )
+
+    def seconds_per_step(self, stage: Stage, count: int) -> float:
+        """Measure `count` steps of a stage on fresh networks that are thrown away afterwards."""
+        self.stages, self.stage, self.step = (replace(stage, window=(1, 1)),), 0, 0
+        self.begin()
+        self._train_step(self.stages[0])
+        started = self._now()
+        for _ in range(count):
+            self._train_step(self.stages[0])
+        return (self._now() - started) / count
+
+    def averaged(self) -> Networks:
+        """A copy of the networks with the running average in place, in evaluation mode, for samples and export."""
+        copy = Networks(self.config).to(self.device)
+        copy.load_state_dict(self.networks.state_dict() | self.average.values)
+        return copy.eval().requires_grad_(False)
+
+    @property
+    def _size(self) -> WorldSize:
+        sampling = self.config.sampling
+        return WorldSize(frames=sampling.frames, height=sampling.height, width=sampling.width)
+
+    def _enter(self) -> None:
+        """Make optimiser, average and pool of the current stage."""
+        if self.stage >= len(self.stages):
+            return
+        stage = self.stages[self.stage]
+        parameters = dict(trained(self.networks, stage.name))
+        self._optimiser = torch.optim.AdamW(
+            parameters.values(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+        )
+        self.average = Average({name: value.detach().clone() for name, value in parameters.items()}, stage.average)
+        if self._pool is None or stage.name in ("images", "temporal_decoder"):
+            self._pool = self._make_pool(stage)
+
+    def _make_pool(self, stage: Stage) -> ClipPool:
+        """The diffusion stages share one pool; the decoder wants short clips in pixels, the autoencoder any pixels."""
+        decoder = stage.name == "temporal_decoder"
+        linear = stage.name in ("autoencoder", "temporal_decoder")
+        return ClipPool(
+            self.seed,
+            replace(self._size, frames=stage.frames) if decoder and stage.frames else self._size,
+            self.basis,
+            chunk=_CHUNK,
+            device=self.device,
+            encode=None if linear else self.networks.autoencoder.encode,
+            keep_pixels=decoder,
+            offset=_DECODER_CHUNKS if decoder else 0,
+        )
+
+    def _leave(self) -> None:
+        """Let the average replace the trained weights, and stand before the next stage."""
+        self.average.adopt(dict(self.networks.named_parameters()))
+        self.stage, self.step = self.stage + 1, 0
+        self._enter()
+
+    def _train_step(self, stage: Stage) -> float:
+        pool, optimiser = self._pool, self._optimiser
+        assert pool is not None and optimiser is not None
+        pool.advance(*stage.chunks(self.step))
+        generator = torch.Generator().manual_seed(
+            ((self.seed * 64 + self.stage) * 4_194_304 + self.step) * 0x9E3779B97F4A7C15 % 2**63
+        )
+        clips = pool.batch(generator, stage.batch)
+        optimiser.param_groups[0]["lr"] = stage.rate(self.step)
+        with self._autocast():
+            loss = self._loss(stage, clips, generator)
+        value = float(loss.detach())
+        if not torch.isfinite(loss.detach()):
+            raise NumericsError(
+                explain(
+                    "a finite training loss",
+                    f"{value} in stage {stage.name} at step {self.step}, clips of chunks {clips.chunks}",
+                    f"The last good state is kept in {self.folder}; lower the learning rate and resume.",
+                )
+            )
+        self.networks.zero_grad(set_to_none=True)
+        loss.backward()
+        chosen = [parameter for parameter in optimiser.param_groups[0]["params"] if parameter.grad is not None]
+        nn.utils.clip_grad_norm_(chosen, _CLIP_NORM)
+        optimiser.step()
+        self.average.update(dict(self.networks.named_parameters()))
+        return value
+
+    def _loss(self, stage: Stage, clips: LatentClips, generator: Generator) -> Tensor:
+        if stage.name == "autoencoder":
+            cropped = self.step < _CROPPED_SHARE * stage.steps
+            pixels = _images(clips, generator, cropped)
+            return anchored_loss(
+                self.networks.autoencoder, self.basis, pixels, generator, with_encoder=self.step % 2 == 0
+            )
+        if stage.name == "temporal_decoder":
+            return temporal_loss(self.networks.autoencoder, self.basis, to_pixels(clips.stills), generator)
+        return diffusion_loss(self.networks.unet, self._conditioned(clips, generator, stage), self.law, generator)
+
+    def _conditioned(self, clips: LatentClips, generator: Generator, stage: Stage) -> TrainingClips:
+        """Frames, image token and conditions; images are single frames in any order, seen one by one."""
+        image_only, frames = stage.name == "images", stage.frames
+        latents = clips.latents
+        if image_only:
+            latents = latents[:, torch.randperm(latents.shape[1], generator=generator)]
+        return TrainingClips(
+            latents=latents[:, :frames],
+            condition=clips.condition,
+            context=self.networks.image_encoder(to_pixels(clips.stills[:, 0]))[:, None],
+            fps=clips.fps,
+            motion_bucket=clips.motion_bucket,
+            pixel_noise=self.basis.analysis.norm(dim=1),
+            image_only=image_only,
+        )
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _now(self) -> float:
+        """Seconds of computing: this process's on a CPU, where others may share the core, the wall's on a GPU."""
+        return time.monotonic() if self.device.type == "cuda" else time.process_time()
+
+
+def _images(clips: LatentClips, generator: Generator, cropped: bool) -> Tensor:
+    """One still of each clip in [-1, 1]: many small aligned crops at first, fewer whole pictures later."""
+    count = len(clips.stills)
+    picks = torch.randint(clips.stills.shape[1], (count,), generator=generator)
+    pixels = to_pixels(clips.stills[torch.arange(count), picks])
+    if not cropped:
+        return pixels[:_SMALL_BATCH]
+    rows = torch.randint(pixels.shape[-2] - _CROP + 1, (count,), generator=generator).tolist()
+    columns = torch.randint(pixels.shape[-1] - _CROP + 1, (count,), generator=generator).tolist()
+    crops = [
+        picture[:, row : row + _CROP, column : column + _CROP]
+        for picture, row, column in zip(pixels, rows, columns, strict=True)
+    ]
+    return torch.stack(crops)
+
+
+def log_line(path: Path, report: Report, **more: float) -> None:
+    """Append one JSON line to a run's log."""
+    entry = {"stage": report.stage, "step": report.step, "loss": report.loss, "spent": round(report.spent, 1), **more}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")

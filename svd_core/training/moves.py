@@ -1,0 +1,86 @@
+"""Which way the training cameras go: every move with its sign, eases and mixes, as a `CameraPath`.
+
+This file decides the distribution of camera motion; the geometry is `camera.path`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ..camera.path import CameraPath
+from .textures import integer, uniform
+
+# Mean distance of a pixel from the centre of a unit square: turns zoom and roll rates into mean flow.
+_MEAN_RADIUS = 0.3826
+# Beyond these a clip shows mostly what its first frame did not.
+_MAX_TRAVEL, _MAX_LOG_ZOOM, _MAX_ROLL = 0.75, 0.8, 1.4
+_DEGREES = 180 / 3.141592653589793
+
+AXES = ("pan", "tilt", "zoom", "roll")
+# Signs: what the camera does. pan > 0 looks right, tilt > 0 looks up, zoom > 0 goes in, roll > 0 turns clockwise.
+MOVES: dict[str, tuple[float, float, float, float]] = {
+    "static": (0, 0, 0, 0),
+    "pan_right": (1, 0, 0, 0),
+    "pan_left": (-1, 0, 0, 0),
+    "tilt_up": (0, 1, 0, 0),
+    "tilt_down": (0, -1, 0, 0),
+    "zoom_in": (0, 0, 1, 0),
+    "zoom_out": (0, 0, -1, 0),
+    "roll_clockwise": (0, 0, 0, 1),
+    "roll_counterclockwise": (0, 0, 0, -1),
+}
+MIX = "mix"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One clip's camera: how fast along each axis at mean (frame widths of flow a frame), and the ease."""
+
+    name: str
+    rates: tuple[float, float, float, float]
+    ease: int
+
+    def path(self, frames: int, start: tuple[float, float]) -> CameraPath:
+        """States `T`; `start` shifts the middle of the way in frame widths; frames of aspect 1 assumed for tilt."""
+        progress = eased(torch.linspace(0, 1, frames), self.ease) - 0.5
+        total = [rate * (frames - 1) for rate in self.rates]
+        roll = progress * total[3] / _MEAN_RADIUS * _DEGREES
+        return CameraPath(
+            pan=100 * (progress * total[0] + start[0]),
+            tilt=100 * (progress * total[1] + start[1]),
+            zoom=100 * progress * total[2] / _MEAN_RADIUS,
+            roll=roll - roll[0],
+        )
+
+
+def draw_move(generator: Generator, speed: float, frames: int, name: str | None = None) -> Move:
+    """A random move of mean camera flow `speed` (frame widths a frame), bounded so that a clip keeps its subject."""
+    chosen = name or _draw_name(generator)
+    if chosen == MIX:
+        axes = torch.randn(4, generator=generator)
+        direction = axes / axes.norm()
+    else:
+        direction = torch.tensor(MOVES[chosen])
+    ease = integer(generator, 3) + 1 if uniform(generator, 0, 1) < 0.25 else 0
+    limits = (_MAX_TRAVEL, _MAX_TRAVEL, _MAX_LOG_ZOOM * _MEAN_RADIUS, _MAX_ROLL * _MEAN_RADIUS)
+    rates = [
+        max(-limit, min(limit, float(part) * speed * (frames - 1))) / (frames - 1)
+        for part, limit in zip(direction, limits, strict=True)
+    ]
+    return Move(chosen, (rates[0], rates[1], rates[2], rates[3]), ease)
+
+
+def eased(progress: Tensor, ease: int) -> Tensor:
+    """Progress in [0, 1] bent: 0 even, 1 slow at both ends, 2 slow start, 3 slow end."""
+    smooth = progress * progress * (3 - 2 * progress)
+    return (progress, smooth, progress**1.6, 1 - (1 - progress) ** 1.6)[ease]
+
+
+def _draw_name(generator: Generator) -> str:
+    """Static one clip in nine, a mix one in six, the eight pure moves otherwise, pans and tilts more often."""
+    names = [*MOVES, MIX]
+    weights = torch.tensor([0.11, 0.12, 0.12, 0.1, 0.1, 0.1, 0.09, 0.05, 0.05, 0.16])
+    return names[int(torch.multinomial(weights, 1, generator=generator))]

@@ -1,0 +1,183 @@
+"""`train_nano`: the whole recipe from nothing, or from where it stopped, to the finished file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..config import NANO, ModelConfig
+from ..errors import InputError, explain
+from ..video_io.atomic import atomic_file, check_writable
+from .checkpoints import FILE_NAME
+from .evaluation import Scores, animate, evaluate, held_out
+from .export import export
+from .loop import Report, Trainer, log_line
+from .sheet import save_sheet
+from .stages import STAGES, Stage, scaled
+
+MODEL_NAME = "nano.safetensors"
+# Seconds a step of each stage takes next to one of `video`; `--minutes` turns into steps with these.
+_RELATIVE_COST = {
+    "autoencoder": 0.13,
+    "images": 0.25,
+    "temporal": 0.9,
+    "short_video": 1.0,
+    "video": 1.0,
+    "temporal_decoder": 0.4,
+}
+_LOG_EVERY = 20
+_PROBE_STEPS = 3
+_SHEET_CLIPS, _SCORED_CLIPS = 8, 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """`out` is a folder: the run's state, log, sheets and the finished model land there.
+
+    Give `steps` (all stages together) or `minutes` of computing, or neither for the shipped recipe. `config` is for
+    tests. `scored_clips` held-out clips are scored at the end.
+    """
+
+    out: Path
+    steps: int | None = None
+    minutes: float | None = None
+    device: str = "cpu"
+    threads: int = 1
+    resume: bool = False
+    seed: int = 0
+    config: ModelConfig = NANO
+    scored_clips: int = _SCORED_CLIPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """Where the model went and what it scores."""
+
+    model: Path
+    scores: Scores
+    seconds: float
+
+
+Progress = Callable[[Report], None]
+
+
+def train_nano(options: TrainOptions, progress: Progress | None = None) -> TrainResult:
+    """Train, evaluate and write `out/nano.safetensors`; `progress` is called after every step.
+
+    On a CPU the result follows from seed and steps to the bit, also through `resume`.
+
+    Raises:
+        InputError: options contradict each other, the folder cannot be written, holds another run, or none to resume.
+        NumericsError: the loss stopped being a number; the last good state is kept.
+    """
+    _check(options)
+    stages = _plan(options)
+    trainer = _trainer(options, stages)
+    if options.resume:
+        trainer.resume()
+    else:
+        trainer.begin()
+    trainer.run(_Observer(options.out, progress))
+    return _finish(options, trainer)
+
+
+def _check(options: TrainOptions) -> None:
+    if options.steps is not None and options.minutes is not None:
+        raise InputError(explain("--steps or --minutes", "both", "Give one of them."))
+    if options.minutes is not None and not 0 < options.minutes < 1e5:
+        raise InputError(explain("a positive number of minutes", f"{options.minutes:g}", "Give e.g. 60."))
+    check_writable(options.out / FILE_NAME)
+    state = options.out / FILE_NAME
+    if state.exists() and not options.resume:
+        raise InputError(explain("an empty training folder", f"a run in {state}", "Add --resume or choose another."))
+    torch.set_num_threads(max(1, options.threads))
+
+
+def _trainer(options: TrainOptions, stages: Sequence[Stage]) -> Trainer:
+    return Trainer(
+        config=options.config,
+        stages=tuple(stages),
+        seed=options.seed,
+        folder=options.out,
+        device=torch.device(options.device),
+    )
+
+
+def _plan(options: TrainOptions) -> tuple[Stage, ...]:
+    """The stages, from the folder of a resumed run, the number of steps, or the minutes and a short measurement."""
+    plan = options.out / "plan.json"
+    if options.resume and plan.is_file() and options.steps is None and options.minutes is None:
+        return scaled(int(json.loads(plan.read_text(encoding="utf-8"))["steps"]))
+    steps = sum(stage.steps for stage in STAGES)
+    if options.steps is not None:
+        steps = options.steps
+    elif options.minutes is not None:
+        steps = _steps_for(options, options.minutes * 60)
+    stages = scaled(steps)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(plan) as temporary:
+        temporary.write_text(json.dumps({"steps": steps, "seed": options.seed}) + "\n", encoding="utf-8")
+    return stages
+
+
+def _steps_for(options: TrainOptions, seconds: float) -> int:
+    """How many steps of the recipe fit into that much computing, from a few steps of the dearest stage."""
+    video = next(stage for stage in STAGES if stage.name == "video")
+    probe = _trainer(options, scaled(len(STAGES)))
+    cost = probe.seconds_per_step(video, _PROBE_STEPS)
+    whole = sum(stage.steps * _RELATIVE_COST[stage.name] for stage in STAGES) * cost
+    steps = sum(stage.steps for stage in STAGES)
+    return max(len(STAGES), round(steps * seconds / whole))
+
+
+@dataclass(slots=True)
+class _Observer:
+    """Writes the log and, at the end of every stage, a contact sheet."""
+
+    folder: Path
+    progress: Progress | None
+    total: float = 0.0
+    count: int = 0
+
+    def __call__(self, trainer: Trainer, report: Report) -> None:
+        self.total += report.loss
+        self.count += 1
+        last = report.step == report.steps
+        if last or report.step % _LOG_EVERY == 0:
+            log_line(self.folder / "log.jsonl", report, mean_loss=self.total / self.count, time=round(time.time(), 1))
+            self.total, self.count = 0.0, 0
+        if last:
+            _sheet(trainer, self.folder / "sheets" / f"{trainer.stage}_{report.stage}.png")
+        if self.progress is not None:
+            self.progress(report)
+
+
+def _sheet(trainer: Trainer, path: Path) -> None:
+    """Held-out clips and, below each, what the averaged networks make of its first frame."""
+    networks = trainer.averaged().cpu()
+    sampling = trainer.config.sampling
+    real = held_out(_SHEET_CLIPS // 2, sampling).pixels
+    made = animate(networks, real[:, 0], sampling, float(sampling.motion_bucket))
+    save_sheet(path, torch.stack((real, made), dim=1).flatten(0, 1), columns=8)
+
+
+def _finish(options: TrainOptions, trainer: Trainer) -> TrainResult:
+    networks = trainer.averaged().cpu()
+    scores, samples = evaluate(networks, clips=options.scored_clips)
+    recipe = {
+        "seed": options.seed,
+        "computing_seconds": round(trainer.spent),
+        "stages": {stage.name: stage.steps for stage in trainer.stages},
+    }
+    model = options.out / MODEL_NAME
+    export(networks, model, {"svd_studio.scores": scores.to_json(), "svd_studio.recipe": recipe})
+    text = json.dumps({"scores": scores.to_json(), "recipe": recipe}, indent=1) + "\n"
+    with atomic_file(options.out / "scores.json") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    save_sheet(options.out / "sheets" / "final.png", samples[:_SHEET_CLIPS], columns=8)
+    return TrainResult(model=model, scores=scores, seconds=trainer.spent)

@@ -1,0 +1,74 @@
+"""The three networks as one module, started the way the recipe wants them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..autoencoder.autoencoder import Autoencoder
+from ..autoencoder.temporal import start_temporal_as_identity_
+from ..config import ModelConfig
+from ..image_encoder.image_encoder import ImageEncoder
+from ..operations import TORCH, Operations
+from ..unet.unet import VideoUNet
+from .autoencoder_losses import start_anchored_
+
+# Outputs of residual branches that begin silent: the network's last layer, the transformers', and all of time.
+_SILENT = re.compile(
+    r"^out\.2\.|\.proj_out\.|time_pos_embed\.2\."
+    r"|time_stack\.(\d+\.)?(out_layers\.3|attn\d\.to_out\.0|ff\.net\.2|ff_in\.net\.2)\."
+)
+
+
+class Networks(nn.Module):
+    """unet, autoencoder and image_encoder; parameter names start with theirs."""
+
+    def __init__(self, config: ModelConfig, operations: Operations = TORCH) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = VideoUNet(config.unet, operations=operations)
+        self.autoencoder = Autoencoder(config.autoencoder, operations=operations)
+        self.image_encoder = ImageEncoder(config.image_encoder, operations=operations)
+
+
+def start(config: ModelConfig, seed: int, operations: Operations = TORCH) -> Networks:
+    """Fresh networks from a seed; the video model starts as the image model, the decoder as the image decoder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = Networks(config, operations)
+        embeddings = networks.image_encoder.vision_model.embeddings
+        for parameter in embeddings.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.02)
+    for name, parameter in networks.unet.named_parameters():
+        if _SILENT.search(name):
+            nn.init.zeros_(parameter)
+    start_temporal_as_identity_(networks.autoencoder.decoder)
+    start_anchored_(networks.autoencoder)
+    return networks
+
+
+@dataclass(slots=True)
+class Average:
+    """Exponential moving average of named parameters, with a short memory at first."""
+
+    values: dict[str, torch.Tensor]
+    decay: float
+    count: int = 0
+
+    @torch.no_grad()
+    def update(self, parameters: dict[str, nn.Parameter]) -> None:
+        """Take one step towards the parameters."""
+        self.count += 1
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
+        for name, value in self.values.items():
+            value.lerp_(parameters[name], 1 - decay)
+
+    @torch.no_grad()
+    def adopt(self, parameters: dict[str, nn.Parameter]) -> None:
+        """Write the average into the parameters."""
+        for name, value in self.values.items():
+            parameters[name].copy_(value)

@@ -1,0 +1,70 @@
+"""Clips from half-trained networks: many at a time, straight from pictures, for evaluation and sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import repeat
+from torch import Tensor
+
+from ..config import SamplingDefaults
+from ..sampling.denoiser import VDenoiser, pure_noise
+from ..sampling.guidance import GuidanceCurve, guided_together, needs_unconditional
+from ..sampling.loop import sample
+from ..sampling.noise import Stream, clip_generator, draw, solver_noise
+from ..sampling.schedules import karras
+from ..sampling.solvers import euler
+from ..unet.hoist import HoistedUNet
+from .diffusion import condition_vector
+from .networks import Networks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """B clips: pictures `B 3 H W` in [-1, 1], fps and motion_bucket `B`, one seed each."""
+
+    pictures: Tensor
+    fps: Tensor
+    motion_bucket: Tensor
+    seeds: Sequence[int]
+
+
+@torch.no_grad()
+def generate(networks: Networks, request: Request, sampling: SamplingDefaults) -> Tensor:
+    """Latents `B T c h w` sampled the way the model's defaults say, Euler on a Karras schedule."""
+    device = request.pictures.device
+    clips, frames = len(request.pictures), sampling.frames
+    grain = draw([clip_generator(seed, Stream.AUGMENTATION) for seed in request.seeds], request.pictures.shape[1:])
+    pictures = request.pictures + sampling.augmentation * grain.to(device)
+    condition = networks.autoencoder.encode(pictures)
+    context = networks.image_encoder(request.pictures)[:, None]
+    level = torch.full((clips,), sampling.augmentation, device=device)
+    vector = condition_vector(networks.config.unet, request.fps, request.motion_bucket, level)
+    concat = repeat(condition, "b c h w -> (b t) c h w", t=frames)
+
+    weights = GuidanceCurve(sampling.guidance_shape, sampling.guidance_min, sampling.guidance_max).weights(frames)
+    guided = needs_unconditional(weights)
+    if guided:
+        concat = torch.cat((torch.zeros_like(concat), concat))
+        context = torch.cat((torch.zeros_like(context), context))
+        vector = torch.cat((vector, vector))
+    network = HoistedUNet(networks.unet, context, vector, frames)
+    denoiser = VDenoiser(network=network, concat=concat, dtype=torch.float32)
+    noise = draw([clip_generator(seed, Stream.LATENT) for seed in request.seeds], (frames, *condition.shape[1:]))
+    latents = sample(
+        guided_together(denoiser, weights.expand(clips, frames)) if guided else denoiser,
+        pure_noise(noise.flatten(0, 1).to(device), sampling.sigma_max),
+        karras(sampling.steps, sampling.sigma_min, sampling.sigma_max),
+        solver=euler,
+        noise=solver_noise(request.seeds, noise.shape[1:], device),
+    )
+    return latents.unflatten(0, (clips, frames))
+
+
+@torch.no_grad()
+def decode(networks: Networks, latents: Tensor) -> Tensor:
+    """Latents `B T c h w` -> pixels `B T 3 H W` in [-1, 1], clip by clip."""
+    frames = latents.shape[1]
+    return torch.stack([networks.autoencoder.decode(clip, frames).clamp(-1, 1) for clip in latents])

@@ -1,0 +1,162 @@
+"""The stages of the recipe: what each trains, for how long, how fast.
+
+The three diffusion stages are the family's own in small: images with time switched off, video with the spatial layers
+at rest, then everything. The autoencoder comes before them, its temporal layers after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import nn
+
+from ..errors import InputError, explain
+
+StageName = Literal["autoencoder", "images", "temporal", "short_video", "video", "temporal_decoder"]
+_TEMPORAL_MARKS = ("time_stack", "time_mixer", "time_pos_embed", "time_mix_conv", "mix_factor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One optimisation: `steps` of `batch` clips (images for the autoencoder), a warm-up, a plateau, a linear decay.
+
+    `refresh` is how many steps a new chunk of clips serves; the window at first ends at chunk `window[0]`, and is at
+    most `window[1]` long. `average` is the decay of the exponential average that replaces the weights at the end. `frames`
+    is how many frames of a clip are used: any for images, successive ones from the first for video; None takes all.
+    """
+
+    name: StageName
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    decay_share: float
+    average: float
+    refresh: int
+    window: tuple[int, int]
+    frames: int | None = None
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: up, level, and down to a twentieth over the last `decay_share`."""
+        rising = min(1.0, (step + 1) / max(1, min(self.warmup, self.steps // 4)))
+        left = (self.steps - step) / max(1.0, self.decay_share * self.steps)
+        return self.learning_rate * rising * max(0.05, min(1.0, left))
+
+    def chunks(self, step: int) -> tuple[int, int]:
+        """First chunk and end of the pool's window at a step."""
+        end = self.window[0] + step // self.refresh
+        return max(0, end - self.window[1]), end
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        name="autoencoder",
+        steps=1500,
+        batch=16,
+        learning_rate=2e-3,
+        warmup=50,
+        decay_share=0.7,
+        average=0.995,
+        refresh=100,
+        window=(10, 20),
+    ),
+    Stage(
+        name="images",
+        steps=200,
+        batch=8,
+        learning_rate=1.2e-3,
+        warmup=50,
+        decay_share=0.0,
+        average=0.98,
+        refresh=20,
+        window=(12, 100),
+        frames=5,
+    ),
+    Stage(
+        name="temporal",
+        steps=50,
+        batch=10,
+        learning_rate=1.2e-3,
+        warmup=20,
+        decay_share=0.0,
+        average=0.98,
+        refresh=20,
+        window=(22, 60),
+        frames=8,
+    ),
+    Stage(
+        name="short_video",
+        steps=800,
+        batch=10,
+        learning_rate=1.2e-3,
+        warmup=20,
+        decay_share=0.0,
+        average=0.99,
+        refresh=10,
+        window=(12, 60),
+        frames=8,
+    ),
+    Stage(
+        name="video",
+        steps=500,
+        batch=6,
+        learning_rate=1.2e-3,
+        warmup=20,
+        decay_share=0.4,
+        average=0.99,
+        refresh=10,
+        window=(92, 60),
+    ),
+    Stage(
+        name="temporal_decoder",
+        steps=300,
+        batch=2,
+        learning_rate=1e-3,
+        warmup=30,
+        decay_share=0.5,
+        average=0.99,
+        refresh=12,
+        window=(2, 12),
+        frames=6,
+    ),
+)
+
+
+def scaled(total: int) -> tuple[Stage, ...]:
+    """The recipe with `total` steps over all stages, in the same proportions.
+
+    Raises:
+        InputError: fewer steps than stages.
+    """
+    if total < len(STAGES):
+        raise InputError(explain(f"at least {len(STAGES)} training steps", str(total), "Ask for more steps."))
+    share = total / sum(stage.steps for stage in STAGES)
+    return tuple(replace(stage, steps=max(1, round(stage.steps * share))) for stage in STAGES)
+
+
+def is_temporal(name: str) -> bool:
+    """Whether a parameter of the UNet or the decoder belongs to what inflation added."""
+    return any(mark in name for mark in _TEMPORAL_MARKS)
+
+
+def trained(networks: nn.Module, stage: StageName) -> Iterable[tuple[str, nn.Parameter]]:
+    """The parameters of `Networks` a stage hands to its optimiser.
+
+    The others keep their gradients and are simply not stepped: freezing the spatial decoder by `requires_grad`
+    crashed PyTorch 2.13 on CPUs.
+    """
+    for name, parameter in networks.named_parameters():
+        part = name.split(".", 1)[0]
+        temporal = is_temporal(name)
+        chosen = {
+            "autoencoder": part == "autoencoder" and not temporal,
+            "images": part in ("unet", "image_encoder") and not temporal,
+            "temporal": part == "unet" and temporal,
+            "short_video": part in ("unet", "image_encoder"),
+            "video": part in ("unet", "image_encoder"),
+            "temporal_decoder": part == "autoencoder" and temporal,
+        }[stage]
+        if chosen:
+            yield name, parameter

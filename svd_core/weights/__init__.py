@@ -1,0 +1,22 @@
+"""Checkpoints in and out. `inspect` reads headers only and needs no torch; the rest is imported when asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .inspection import inspect
+
+if TYPE_CHECKING:
+    from .build import SvdModel, check_finite, load_model
+    from .save import save_model
+
+__all__ = ["SvdModel", "check_finite", "inspect", "load_model", "save_model"]
+
+_LAZY = {"SvdModel": ".build", "check_finite": ".build", "load_model": ".build", "save_model": ".save"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (a module attribute can be anything)
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -1,0 +1,62 @@
+"""`svd inspect`: what a file is, from its header alone, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ..errors import explain
+from .detect import Detection, detect
+from .lora_facts import lora_facts
+from .report import account, as_json, main_dtype
+from .source import Checkpoint, open_checkpoint
+
+
+def inspect(path: str | Path) -> dict[str, object]:
+    """Describe a file or folder without importing torch or touching a weight.
+
+    Keys: `kind` (model, lora, other), `family`, `layout`, `dtype`, `tensors`, `parameters`, `bytes`,
+    `missing`, `unexpected`, `mismatched` (lists), and by kind: models have `variant`, `parts`, `dropped`,
+    `notes`, `config`; LoRAs `dialect`, `rank`, `alpha`, `total`, `temporal`, `no_effect`; others `name` and
+    `refusal`.
+
+    Raises:
+        InputError, FileFormatError, WeightsMismatchError, UnsupportedModelError: see `open_checkpoint`, `detect`.
+    """
+    checkpoint = open_checkpoint(Path(path))
+    detection = detect(checkpoint)
+    facts: dict[str, object] = {"kind": detection.kind, **_basics(checkpoint, detection)}
+    if detection.config is not None:
+        report, _ = account(checkpoint, detection)
+        return facts | as_json(report) | {"config": dataclasses.asdict(detection.config)}
+    if detection.kind == "lora":
+        return facts | dataclasses.asdict(lora_facts(checkpoint))
+    if detection.foreign is not None:
+        return facts | {"name": detection.foreign.name, "refusal": refusal(checkpoint, detection)}
+    return facts
+
+
+def refusal(checkpoint: Checkpoint, detection: Detection) -> str:
+    """The sentence that refuses a file by name."""
+    expected = "a Stable Video Diffusion or SV3D model"
+    if detection.kind == "lora":
+        return explain(expected, f"a LoRA in {checkpoint.path.name}", "Load its base model, then attach the LoRA.")
+    name = detection.foreign.name if detection.foreign else "something else"
+    remedy = detection.foreign.remedy if detection.foreign else ""
+    return explain(expected, f"{name} in {checkpoint.path.name}", remedy)
+
+
+def _basics(checkpoint: Checkpoint, detection: Detection) -> dict[str, object]:
+    return {
+        "family": detection.family,
+        "layout": detection.layout,
+        "source": str(checkpoint.path),
+        "dtype": main_dtype(checkpoint),
+        "tensors": len(checkpoint.tensors),
+        "parameters": sum(info.count for info in checkpoint.tensors.values()),
+        "bytes": sum(info.nbytes for info in checkpoint.tensors.values()),
+        "missing": [],
+        "unexpected": [],
+        "mismatched": [],
+        "notes": list(detection.notes),
+    }
