@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from .condition import SVDStudioImageConditioning
+from .decode import SVDStudioDecode
+from .guidance import SVDStudioGuidance
 from .host import ComfyExtension, io
 from .info import SVDStudioInfo
 from .load import SVDStudioLoadModel
+from .sample import SVDStudioSampler
+from .save import SVDStudioSaveClip
 
-NODES: tuple[type[io.ComfyNode], ...] = (SVDStudioLoadModel, SVDStudioInfo)
+NODES: tuple[type[io.ComfyNode], ...] = (
+    SVDStudioLoadModel,
+    SVDStudioInfo,
+    SVDStudioImageConditioning,
+    SVDStudioGuidance,
+    SVDStudioSampler,
+    SVDStudioDecode,
+    SVDStudioSaveClip,
+)
 
 
 class SVDStudioExtension(ComfyExtension):

@@ -54,15 +54,17 @@ class Loaded:
     report: str
 
 
-def load_for_host(path: Path, dtype: str) -> Loaded:
+def load_for_host(path: Path, dtype: str, companions: Sequence[Path] = ()) -> Loaded:
     """Load a file or folder; `dtype` is that of the UNet's weights, "auto" leaves it to the host.
+
+    companions: where a UNet-only file's autoencoder and image encoder come from.
 
     Raises:
         SvdError: see `svd_core.load_model`.
     """
     if dtype not in _DTYPES:
         raise InputError(choose_from("dtype", dtype, _DTYPES))
-    model = load_model(path, dtype=_DTYPES[dtype], operations=cast_on_use)
+    model = load_model(path, dtype=_DTYPES[dtype], operations=cast_on_use, companions=companions)
     return Loaded(
         model=host_model(model, _DTYPES[dtype]),
         clip_vision=HostClipVision(model.image_encoder),

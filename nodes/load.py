@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ..svd_core.errors import SvdError
+from pathlib import Path
+
+from ..svd_core.errors import SvdError, UnsupportedModelError
 from . import catalog
 from .host import io
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
+_NO_COMPANION = "none"
 _HELP = (
     "Loads Stable Video Diffusion and SV3D as MODEL, CLIP_VISION and VAE that work with every ComfyUI node. "
     "The embedded model is always there to try things out at 64x64. For full quality put "
@@ -39,6 +42,14 @@ class SVDStudioLoadModel(io.ComfyNode):
                     tooltip="Number format of the UNet's weights. auto lets ComfyUI choose for this machine; "
                     "float16 and bfloat16 halve the memory, float32 is the reference.",
                 ),
+                io.Combo.Input(
+                    "companion",
+                    options=[_NO_COMPANION, *catalog.model_names()],
+                    default=_NO_COMPANION,
+                    optional=True,
+                    tooltip="Only for a file that holds the UNet alone: the full model to take the autoencoder and the "
+                    "image encoder from.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model_out", display_name="model"),
@@ -51,29 +62,49 @@ class SVDStudioLoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model: str) -> bool | str:
+    def validate_inputs(cls, model: str, companion: str = _NO_COMPANION) -> bool | str:
         """Refuse on the node what the header already shows to be impossible."""
-        from ..svd_core.weights.inspection import inspect
-
         try:
-            facts = inspect(catalog.find(model))
+            _check_headers(catalog.find(model), _companions(companion))
         except SvdError as error:
             return str(error)
-        return True if facts["kind"] == "model" else str(facts.get("refusal") or _not_a_model(model, facts))
+        return True
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, dtype: str) -> str:
-        """The node runs again only when the file was exchanged."""
-        return catalog.fingerprint(catalog.find(model)) + dtype
+    def fingerprint_inputs(cls, model: str, dtype: str, companion: str = _NO_COMPANION) -> str:
+        """The node runs again only when a file was exchanged."""
+        paths = [catalog.find(model), *_companions(companion)]
+        return "|".join([*map(catalog.fingerprint, paths), dtype])
 
     @classmethod
-    def execute(cls, model: str, dtype: str) -> io.NodeOutput:
+    def execute(cls, model: str, dtype: str, companion: str = _NO_COMPANION) -> io.NodeOutput:
         """Build the three objects; weights stay in the mapped file until they are used."""
         from .host_model import load_for_host
 
-        loaded = load_for_host(catalog.find(model), dtype)
+        loaded = load_for_host(catalog.find(model), dtype, _companions(companion))
         return io.NodeOutput(loaded.model, loaded.clip_vision, loaded.vae, loaded.report)
 
 
-def _not_a_model(name: str, facts: dict[str, object]) -> str:
-    return f"Expected a Stable Video Diffusion or SV3D model; found a {facts['kind']} in {name}. Choose another file."
+def _companions(name: str) -> list[Path]:
+    return [] if name == _NO_COMPANION else [catalog.find(name)]
+
+
+def _check_headers(path: Path, companions: list[Path]) -> None:
+    """Everything `load_model` refuses before it reads a weight.
+
+    Raises:
+        SvdError: damaged, of another family, incomplete, or a UNet alone.
+    """
+    from ..svd_core.weights.companions import complete
+    from ..svd_core.weights.detect import detect
+    from ..svd_core.weights.inspection import refusal
+    from ..svd_core.weights.report import account
+    from ..svd_core.weights.source import open_checkpoint
+
+    checkpoint = open_checkpoint(path)
+    detection = detect(checkpoint)
+    if detection.kind != "model":
+        raise UnsupportedModelError(refusal(checkpoint, detection))
+    others = tuple(map(open_checkpoint, companions))
+    report, _ = account(*complete(checkpoint, detection, others, "conditioner"))
+    report.check()

@@ -18,7 +18,7 @@ TemporalAttention = Literal["mix"]
 PositionCode = Literal["index_mlp"]
 Preprocessing = Literal["sgm", "host"]
 Family = Literal["svd", "sv3d_u", "sv3d_p"]
-GuidanceShape = Literal["constant", "linear", "triangle"]
+GuidanceShape = Literal["constant", "linear", "triangle", "trapezoid", "cosine", "hold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

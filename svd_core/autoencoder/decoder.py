@@ -50,7 +50,8 @@ class Decoder(nn.Module):
 
     Its blocks run in flat loops: a nested `x = level(x)` would keep the input of a whole level, at full
     resolution the largest tensor of all, alive in the caller. There are two loops, so that spatial tiles
-    can share what needs the whole frame: `stem` holds the attention, `rise` convolutions and norms only.
+    can share what needs the whole frame and is small: `stem` holds the attention and the deeper half of the
+    levels, `rise` the convolutions and norms at high resolution.
     """
 
     def __init__(self, layers: Layers, config: AutoencoderConfig) -> None:
@@ -73,26 +74,34 @@ class Decoder(nn.Module):
             self.conv_out.add_module("time_mix_conv", layers.conv_time(_RGB, _RGB, TIME_KERNEL))
 
     def stem_blocks(self) -> Iterator[DecoderBlock]:
-        """The blocks at latent resolution."""
+        """The blocks from latent resolution up to the middle of the levels."""
         yield from self.mid.blocks()
+        yield from self._rising()[: self._middle()]
 
     def rise_blocks(self) -> Iterator[DecoderBlock]:
-        """The blocks from latent to full resolution."""
-        for level in reversed(self.up):
-            assert isinstance(level, DecoderLevel)
-            yield from level.blocks()
+        """The blocks from the middle of the levels to full resolution."""
+        yield from self._rising()[self._middle() :]
 
     def stem(self, latents: Tensor, num_frames: int | None, normalise: Normalise = own_statistics) -> Tensor:
-        """Latents `(b t) c h w` -> features `(b t) c' h w`."""
+        """Latents `(b t) c h w` -> features `(b t) c' h' w'`, larger by a power of two."""
         return _run(self.stem_blocks(), self.conv_in(latents), num_frames, normalise)
 
     def rise(self, features: Tensor, num_frames: int | None, normalise: Normalise = own_statistics) -> Tensor:
-        """Features of `stem` `(b t) c' h w` -> pixels `(b t) 3 H W`."""
+        """Features of `stem` `(b t) c' h' w'` -> pixels `(b t) 3 H W`."""
         pixels = self.to_rgb(_run(self.rise_blocks(), features, num_frames, normalise), normalise)
         if num_frames is None or not self.temporal:
             return pixels
         mixed = self.time_mix_conv(rearrange(pixels, "(b t) c h w -> b c t h w", t=num_frames))
         return rearrange(mixed, "b c t h w -> (b t) c h w")
+
+    def _rising(self) -> list[DecoderBlock]:
+        levels = [level for level in reversed(self.up) if isinstance(level, DecoderLevel)]
+        return [block for level in levels for block in level.blocks()]
+
+    def _middle(self) -> int:
+        """Index of the enlargement that ends the deeper half: tiles are cut just before it, where features are few."""
+        enlargements = [index for index, block in enumerate(self._rising()) if isinstance(block, Upsample)]
+        return enlargements[(len(enlargements) - 1) // 2] if enlargements else 0
 
     def to_rgb(self, x: Tensor, normalise: Normalise = own_statistics) -> Tensor:
         """The last 2-D layers: `(b t) c h w` -> `(b t) 3 h w`, not yet mixed over time."""

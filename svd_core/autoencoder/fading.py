@@ -40,7 +40,7 @@ def tiled(decode: Decode, tile: int, overlap: int) -> Decode:
         grid = Grid(height, width, tile, overlap)
         canvas: Tensor | None = None
         for part in grid:
-            pixels = decode(part.cut(latents), num_frames).float()
+            pixels = decode(grid.cut(latents, part), num_frames).float()
             canvas = grid.canvas(part, pixels, num_frames) if canvas is None else canvas
             grid.paste(canvas, part, pixels)
         assert canvas is not None, "no tiles over an empty picture"

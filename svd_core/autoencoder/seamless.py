@@ -134,7 +134,7 @@ class SeamlessClip:
         area = self._area(tile) if len(self._grid) > 1 else None
         stem = Supplied(decoder, known=known, measured=measured)
         rise = Supplied(decoder, known=known, measured=measured, area=area, first_frame=first_frame)
-        return stream(decoder, self._chunks(latents), stem, rise, tile.cut)
+        return stream(decoder, self._chunks(latents), stem, rise, partial(self._grid.cut, tile=tile))
 
     def _whole(self, decoder: Decoder, latents: Tensor) -> Iterator[Tensor]:
         """All at once where it fits in a chunk; without temporal layers, chunk by chunk is the same."""

@@ -18,7 +18,7 @@ _COUNT, _SUM, _SQUARES = range(3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """The part of a tile that no other tile measures, in features before the decoder's rise."""
+    """The part of a tile that no other tile measures, and the width of the tile, in latent cells."""
 
     top: int
     bottom: int
@@ -27,7 +27,7 @@ class Area:
     width: int
 
     def of(self, frame: Tensor) -> Tensor:
-        """That part of `c h w` at whatever resolution the layer works; `width` is that of the tile."""
+        """That part of `c h w` at whatever resolution the layer works."""
         scale = frame.shape[-1] // self.width
         return frame[:, self.top * scale : self.bottom * scale, self.left * scale : self.right * scale]
 
@@ -89,7 +89,7 @@ class Supplied:
         if self._area is None:
             return norm(x)
         rows = self._rows(norm, x.shape[0])
-        self._measure(norm, [self._area.of(frame) for frame in x], rows)
+        self._measure(norm, x, rows)
         if self._known is None:
             return norm(x)
         clip = rearrange(x, "t c h w -> 1 c t h w")

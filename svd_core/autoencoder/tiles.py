@@ -19,10 +19,6 @@ class Tile:
     rows: Span
     columns: Span
 
-    def cut(self, latents: Tensor) -> Tensor:
-        """The tile's part of `... h w`, a view."""
-        return latents[..., self.rows.cells, self.columns.cells]
-
 
 class Grid:
     """Overlapping tiles of about equal size over `height` x `width` latent cells."""
@@ -37,6 +33,12 @@ class Grid:
     def __iter__(self) -> Iterator[Tile]:
         for (i, rows), (j, columns) in product(enumerate(self._rows), enumerate(self._columns)):
             yield Tile((i, j), rows, columns)
+
+    def cut(self, x: Tensor, tile: Tile) -> Tensor:
+        """The tile's part of `... h w` at latent resolution or a multiple of it, a view."""
+        scale = x.shape[-1] // self._columns[-1].end
+        rows, columns = (slice(span.start * scale, span.end * scale) for span in (tile.rows, tile.columns))
+        return x[..., rows, columns]
 
     def canvas(self, tile: Tile, pixels: Tensor, frames: int) -> Tensor:
         """Zeros `frames 3 H W` for the whole picture, in the scale, dtype and place of one tile's pixels."""

@@ -24,6 +24,8 @@ _FINE_AREA = 320**2
 _START_TOLERANCES = (1.0, 0.8, 0.7, 0.55, 0.45, 0.4, 0.3, 0.25)
 _FINER_TOLERANCES = (1.0, 0.6, 0.4, 0.25)
 _EIGHT_BIT_STEP = 1 / 255
+_NEIGHBOURHOOD = 5
+_STRICTNESS = 3.0
 # A least-squares step may not be led by gain and offset alone where the picture has no gradient.
 _DAMPING = 1e-6
 _COST_TOLERANCE = 0.5
@@ -104,8 +106,8 @@ def _refine(first: Tensor, second: Tensor, start: Tensor, aspect: float, toleran
         warped, inside = _warp(second, motion, u, v, aspect)
         residual = warped - first
         across, down = ((mine + theirs) / 2 for mine, theirs in zip(still, _gradient(warped), strict=True))
-        scale = _noise(residual, inside) ** 2 + tolerance**2 * (across**2 + down**2)
-        weight = inside * prior / (1 + residual**2 / scale) ** 2
+        misfit = _misfit(residual, across**2 + down**2, inside, _noise(residual, inside), tolerance)
+        weight = inside * prior / (1 + misfit) ** 2
         columns = _columns(first, across * per_unit[0], down * per_unit[1], u, v)
         normal = _normal(columns, weight)
         target = (columns * weight[:, None]).flatten(2) @ residual.flatten(1)[..., None]
@@ -164,6 +166,18 @@ def _noise(residual: Tensor, inside: Tensor) -> Tensor:
     deviation = torch.where(inside > 0, residual.abs(), torch.nan).flatten(1)
     median = deviation[:, ::3].nanmedian(dim=1).values
     return (1.4826 * median.nan_to_num(1.0) + _EIGHT_BIT_STEP / 2)[:, None, None]
+
+
+def _misfit(residual: Tensor, slope: Tensor, inside: Tensor, noise: Tensor, tolerance: float) -> Tensor:
+    """How little the motion suits a place, `N H W`: 0 and up, about 1 where doubt begins.
+
+    The residual's energy around the place beyond the noise, over what noise and a registration error of `tolerance`
+    pixels explain; `slope` is the squared gradient per pixel. A neighbourhood, because one pixel of a subject looks
+    like noise and a patch of it does not.
+    """
+    energies = torch.stack((residual**2, slope), dim=1) * inside[:, None]
+    around, slope_around = F.avg_pool2d(energies, _NEIGHBOURHOOD, 1, _NEIGHBOURHOOD // 2).unbind(dim=1)
+    return _STRICTNESS * (around - noise**2).clamp(min=0) / (noise**2 + tolerance**2 * slope_around)
 
 
 def _cost(first: Tensor, second: Tensor, motion: Tensor, aspect: float, many: int) -> Tensor:

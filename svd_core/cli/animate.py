@@ -93,7 +93,10 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         "--schedule", metavar="NAME", help="karras, align_your_steps, animatelcm; default: what suits the solver"
     )
     group.add_argument(
-        "--guidance", metavar="CURVE", help="strength over the frames: linear:1:2.5, triangle:1:2.5 or constant:2"
+        "--guidance",
+        metavar="CURVE",
+        help="strength over the frames: linear:1:2.5, or triangle, trapezoid, cosine, hold instead of linear, "
+        "or constant:2",
     )
     group.add_argument(
         "--decode-chunk",

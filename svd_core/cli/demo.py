@@ -114,12 +114,15 @@ def _measured(rendered: Rendered) -> dict[str, Any]:
     from ..metrics import clip_report
 
     track = measure(rendered.frames)
-    return {**track.to_json(), **clip_report(rendered.frames, track).to_json()}
+    lost = int((~track.trusted).sum())
+    return {**track.to_json(), **clip_report(rendered.frames, track).to_json(), "pairs_lost": lost}
 
 
 def _summary(measured: dict[str, Any]) -> str:
-    mean = measured["mean"]
-    return f"motion {measured['motion']:.2f} %, pan {mean['pan']:+.2f} %, zoom {mean['zoom']:+.2f} % a frame"
+    """The numbers in a line; pairs in which the meter found no camera are not in them, so they are counted."""
+    mean, lost = measured["mean"], measured["pairs_lost"]
+    numbers = f"motion {measured['motion']:.2f} %, pan {mean['pan']:+.2f} %, zoom {mean['zoom']:+.2f} % a frame"
+    return f"{numbers}; {lost} of {measured['frames'] - 1} pairs not recognised" if lost else numbers
 
 
 def _sheet(model: SvdModel, out: Path, clips: list[tuple[Take, Rendered, dict[str, Any]]]) -> Path:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from .output import Console
 
 _SHOWN = 8
+_EMBEDDED = Path(__file__).parent.parent / "assets" / "nano.safetensors"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Options of `svd inspect`."""
     parser = subparsers.add_parser("inspect", help="say what a checkpoint file or folder is", description=__doc__)
-    parser.add_argument("path", metavar="FILE|FOLDER", help="a safetensors file or a diffusers folder")
+    parser.add_argument("path", metavar="FILE|FOLDER", help="a safetensors file, a diffusers folder, or nano")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -23,7 +25,8 @@ def run(options: argparse.Namespace) -> int:
     from ..weights import inspect
 
     console = Console.of(options)
-    report: dict[str, object] = inspect(options.path)
+    embedded = options.path == "nano" and not Path("nano").exists()
+    report: dict[str, object] = inspect(_EMBEDDED if embedded else options.path)
     console.result(report)
     lines = {key: _shown(value) for key, value in report.items() if key != "config"}
     if isinstance(config := report.get("config"), dict):

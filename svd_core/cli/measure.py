@@ -56,6 +56,9 @@ def run(options: argparse.Namespace) -> int:
     console.table(("camera", "per frame", "per second", "unit"), rows)
     for key in ("motion", "flicker", "colour_drift", "sharpness"):
         console.say(f"{key.ljust(12)}  {facts[key]:.3f}")
+    lost = int((~track.trusted).sum())
+    if lost:
+        console.say(f"In {lost} of {len(clip) - 1} pairs of frames the picture was not found again; they do not count.")
     if facts["cuts"]:
         console.say(f"cuts at frames {', '.join(str(frame) for frame in facts['cuts'])}")
     return 0

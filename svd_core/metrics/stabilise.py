@@ -45,7 +45,9 @@ def align_pairs(frames: Frames, track: Track) -> AlignedPairs:
     first, second = pixels[starts], pixels[starts + 1]
     grid = _targets(motion, pixels)
     drawn_back = F.grid_sample(second, grid, mode="bicubic", padding_mode="border", align_corners=False)
-    return AlignedPairs(first, second, drawn_back, _inside(grid), _inside(_targets(backwards, pixels)), starts, motion)
+    return AlignedPairs(
+        first, second, drawn_back, _inside(grid), _inside(_targets(backwards, pixels)), starts.to(pixels.device), motion
+    )
 
 
 def _reduce(pictures: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Whether both halves run in one batch or one after the other is the memory plan's
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -19,7 +19,7 @@ from ..errors import InputError, choose_from, explain
 from ..types import Denoiser
 
 GUIDANCE_SHAPES: tuple[GuidanceShape, ...] = get_args(GuidanceShape)
-_SYNTAX = "`guidance` as constant:W, linear:MIN:MAX or triangle:MIN:MAX"
+_SYNTAX = "`guidance` as constant:W or SHAPE:MIN:MAX, SHAPE being " + ", ".join(GUIDANCE_SHAPES[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,27 @@ class GuidanceCurve:
     def weights(self, frames: int) -> Tensor:
         """One weight a frame, `T` float32: the first frame of a linear curve gets the minimum, the last the maximum.
 
-        A triangle starts and ends at the minimum (SV3D's turntable, whose last frame is its first).
+        A triangle starts and ends at the minimum (SV3D's turntable, whose last frame is its first), and so does a
+        trapezoid, which stays at the maximum for the middle half. cosine is a linear curve with soft ends, hold
+        reaches the maximum half-way and stays there.
         """
-        ramp = torch.linspace(0, 1, frames, dtype=torch.float64)
-        if self.shape == "constant":
-            ramp = torch.zeros_like(ramp)
-        elif self.shape == "triangle":
-            ramp = 2 * (ramp - (ramp + 0.5).floor()).abs()
-        return (self.minimum + (self.maximum - self.minimum) * ramp).float()
+        place = torch.linspace(0, 1, frames, dtype=torch.float64)
+        return (self.minimum + (self.maximum - self.minimum) * _RAMPS[self.shape](place)).float()
 
     def __str__(self) -> str:
         ends = [self.minimum] if self.shape == "constant" else [self.minimum, self.maximum]
         return ":".join([self.shape, *(f"{end:g}" for end in ends)])
+
+
+_RAMPS: dict[GuidanceShape, Callable[[Tensor], Tensor]] = {
+    "constant": torch.zeros_like,
+    "linear": lambda place: place,
+    "triangle": lambda place: 2 * (place - (place + 0.5).floor()).abs(),
+    "trapezoid": lambda place: (4 * torch.minimum(place, 1 - place)).clamp_max(1),
+    "cosine": lambda place: (1 - torch.cos(math.pi * place)) / 2,
+    "hold": lambda place: (2 * place).clamp_max(1),
+}
+"""How far from minimum to maximum, by the place in the clip, `T` from 0 to 1."""
 
 
 def parse_guidance(text: str) -> GuidanceCurve:

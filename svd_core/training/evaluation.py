@@ -15,8 +15,7 @@ from torch import Tensor
 from ..camera.meter import measure
 from ..camera.virtual import flow
 from ..config import SamplingDefaults
-from .networks import Networks
-from .sampler import Request, decode, generate
+from .sampler import Model, Request, decode, generate
 from .worlds import HELD_OUT, Clips, WorldSize, draw_clips, requested_flow
 
 BUCKETS = (1.0, 32.0, 64.0, 127.0, 190.0, 255.0)
@@ -60,17 +59,17 @@ class Scores:
 
 @torch.no_grad()
 def evaluate(
-    networks: Networks, *, clips: int, buckets: Sequence[float] = BUCKETS, sampling: SamplingDefaults | None = None
+    model: Model, *, clips: int, buckets: Sequence[float] = BUCKETS, sampling: SamplingDefaults | None = None
 ) -> tuple[Scores, Tensor]:
     """Scores over `clips` held-out worlds with one seed each, and samples `B T 3 H W` at the default bucket."""
-    defaults = sampling or networks.config.sampling
+    defaults = sampling or model.config.sampling
     real = held_out(clips, defaults)
     pictures = real.pixels[:, 0]
-    reconstruction = networks.autoencoder.decode(networks.autoencoder.encode(pictures)).clamp(-1, 1)
+    reconstruction = model.autoencoder.decode(model.autoencoder.encode(pictures)).clamp(-1, 1)
     flows = torch.zeros(clips, len(buckets))
     samples = torch.zeros(0)
     for column, bucket in enumerate(buckets):
-        pixels = animate(networks, pictures, defaults, bucket)
+        pixels = animate(model, pictures, defaults, bucket)
         flows[:, column] = torch.tensor([mean_flow(clip) for clip in pixels])
         if abs(bucket - defaults.motion_bucket) <= min(abs(other - defaults.motion_bucket) for other in buckets):
             samples = pixels
@@ -105,7 +104,7 @@ def held_out(clips: int, sampling: SamplingDefaults) -> Clips:
     return draw_clips(_EVALUATION_SEED, HELD_OUT, range(clips), size)
 
 
-def animate(networks: Networks, pictures: Tensor, sampling: SamplingDefaults, bucket: float) -> Tensor:
+def animate(model: Model, pictures: Tensor, sampling: SamplingDefaults, bucket: float) -> Tensor:
     """Samples `B T 3 H W` of pictures `B 3 H W` at one bucket; clip n has seed n."""
     parts: list[Tensor] = []
     for first in range(0, len(pictures), _BATCH):
@@ -116,7 +115,7 @@ def animate(networks: Networks, pictures: Tensor, sampling: SamplingDefaults, bu
             motion_bucket=torch.full((len(some),), bucket),
             seeds=range(first, first + len(some)),
         )
-        parts.append(decode(networks, generate(networks, request, sampling)))
+        parts.append(decode(model, generate(model, request, sampling)))
     return torch.cat(parts)
 
 

@@ -66,8 +66,9 @@ def draw_move(generator: Generator, speed: float, frames: int, name: str | None 
         direction = torch.tensor(MOVES[chosen])
     ease = integer(generator, 3) + 1 if uniform(generator, 0, 1) < 0.25 else 0
     limits = (_MAX_TRAVEL, _MAX_TRAVEL, _MAX_LOG_ZOOM * _MEAN_RADIUS, _MAX_ROLL * _MEAN_RADIUS)
+    steps = max(1, frames - 1)
     rates = [
-        max(-limit, min(limit, float(part) * speed * (frames - 1))) / (frames - 1)
+        max(-limit, min(limit, float(part) * speed * steps)) / steps
         for part, limit in zip(direction, limits, strict=True)
     ]
     return Move(chosen, (rates[0], rates[1], rates[2], rates[3]), ease)

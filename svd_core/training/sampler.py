@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from einops import repeat
 from torch import Tensor
 
-from ..config import SamplingDefaults
+from ..autoencoder.autoencoder import Autoencoder
+from ..config import ModelConfig, SamplingDefaults
+from ..image_encoder.image_encoder import ImageEncoder
 from ..sampling.denoiser import VDenoiser, pure_noise
 from ..sampling.guidance import GuidanceCurve, guided_together, needs_unconditional
 from ..sampling.loop import sample
@@ -17,8 +20,24 @@ from ..sampling.noise import Stream, clip_generator, draw, solver_noise
 from ..sampling.schedules import karras
 from ..sampling.solvers import euler
 from ..unet.hoist import HoistedUNet
+from ..unet.unet import VideoUNet
 from .diffusion import condition_vector
-from .networks import Networks
+
+
+class Model(Protocol):
+    """The three networks and their config: `Networks` in training, a loaded `SvdModel` afterwards."""
+
+    @property
+    def unet(self) -> VideoUNet: ...
+
+    @property
+    def autoencoder(self) -> Autoencoder: ...
+
+    @property
+    def image_encoder(self) -> ImageEncoder: ...
+
+    @property
+    def config(self) -> ModelConfig: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +51,16 @@ class Request:
 
 
 @torch.no_grad()
-def generate(networks: Networks, request: Request, sampling: SamplingDefaults) -> Tensor:
+def generate(model: Model, request: Request, sampling: SamplingDefaults) -> Tensor:
     """Latents `B T c h w` sampled the way the model's defaults say, Euler on a Karras schedule."""
     device = request.pictures.device
     clips, frames = len(request.pictures), sampling.frames
     grain = draw([clip_generator(seed, Stream.AUGMENTATION) for seed in request.seeds], request.pictures.shape[1:])
     pictures = request.pictures + sampling.augmentation * grain.to(device)
-    condition = networks.autoencoder.encode(pictures)
-    context = networks.image_encoder(request.pictures)[:, None]
+    condition = model.autoencoder.encode(pictures)
+    context = model.image_encoder(request.pictures)[:, None]
     level = torch.full((clips,), sampling.augmentation, device=device)
-    vector = condition_vector(networks.config.unet, request.fps, request.motion_bucket, level)
+    vector = condition_vector(model.config.unet, request.fps, request.motion_bucket, level)
     concat = repeat(condition, "b c h w -> (b t) c h w", t=frames)
 
     weights = GuidanceCurve(sampling.guidance_shape, sampling.guidance_min, sampling.guidance_max).weights(frames)
@@ -50,7 +69,7 @@ def generate(networks: Networks, request: Request, sampling: SamplingDefaults) -
         concat = torch.cat((torch.zeros_like(concat), concat))
         context = torch.cat((torch.zeros_like(context), context))
         vector = torch.cat((vector, vector))
-    network = HoistedUNet(networks.unet, context, vector, frames)
+    network = HoistedUNet(model.unet, context, vector, frames)
     denoiser = VDenoiser(network=network, concat=concat, dtype=torch.float32)
     noise = draw([clip_generator(seed, Stream.LATENT) for seed in request.seeds], (frames, *condition.shape[1:]))
     latents = sample(
@@ -64,7 +83,7 @@ def generate(networks: Networks, request: Request, sampling: SamplingDefaults) -
 
 
 @torch.no_grad()
-def decode(networks: Networks, latents: Tensor) -> Tensor:
+def decode(model: Model, latents: Tensor) -> Tensor:
     """Latents `B T c h w` -> pixels `B T 3 H W` in [-1, 1], clip by clip."""
     frames = latents.shape[1]
-    return torch.stack([networks.autoencoder.decode(clip, frames).clamp(-1, 1) for clip in latents])
+    return torch.stack([model.autoencoder.decode(clip, frames).clamp(-1, 1) for clip in latents])

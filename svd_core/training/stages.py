@@ -23,8 +23,8 @@ class Stage:
     """One optimisation: `steps` of `batch` clips (images for the autoencoder), a warm-up, a plateau, a linear decay.
 
     `refresh` is how many steps a new chunk of clips serves; the window at first ends at chunk `window[0]`, and is at
-    most `window[1]` long. `average` is the decay of the exponential average that replaces the weights at the end. `frames`
-    is how many frames of a clip are used: any for images, successive ones from the first for video; None takes all.
+    most `window[1]` long. `average` is the decay of the exponential average that replaces the weights at the end.
+    `frames` is how many frames of a clip are used: any for images, the first ones for video; None takes all.
     """
 
     name: StageName
@@ -100,7 +100,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="video",
-        steps=500,
+        steps=1000,
         batch=6,
         learning_rate=1.2e-3,
         warmup=20,
@@ -111,7 +111,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="temporal_decoder",
-        steps=300,
+        steps=220,
         batch=2,
         learning_rate=1e-3,
         warmup=30,

@@ -22,9 +22,9 @@ from .moves import Move, draw_move
 from .subjects import Subject, draw_subject, inside
 from .textures import integer, uniform
 
-FULL_BUCKET_SPEED = 0.375
-"""Frame widths a second that motion bucket 255 stands for: 3 px a frame at 64 px and 8 fps."""
-MAX_SPEED = 3.2 / 64
+FULL_BUCKET_SPEED = 0.1875
+"""Frame widths a second that motion bucket 255 stands for: 1.5 px a frame at 64 px and 8 fps."""
+MAX_SPEED = 1.6 / 64
 """Fastest camera, in frame widths a frame."""
 FPS_RANGE = (5, 16)
 TRAINING, HELD_OUT = 0, 1
@@ -90,10 +90,11 @@ def draw_world(generator: Generator, size: WorldSize, move: str | None = None, s
     draw = textures.BACKGROUNDS[integer(generator, len(textures.BACKGROUNDS))]
     background = draw(generator, colours, texels, _SPAN).clamp(0, 1)
     front = textures.foreground(generator, colours, texels, _SPAN) if integer(generator, 5) < 2 else None
-    pace = MAX_SPEED * uniform(generator, 0, 1) if speed is None else speed
+    fps = FPS_RANGE[0] + integer(generator, FPS_RANGE[1] - FPS_RANGE[0])
+    # Uniform in what the bucket says, so that no part of its range is rare and none is cut off.
+    pace = min(MAX_SPEED, FULL_BUCKET_SPEED / fps) * uniform(generator, 0, 1) if speed is None else speed
     if speed is None and uniform(generator, 0, 1) < 0.06:
         pace = 0.0
-    fps = FPS_RANGE[0] + integer(generator, FPS_RANGE[1] - FPS_RANGE[0])
     count = integer(generator, 4) if move is None else integer(generator, 3)
     subjects = tuple(draw_subject(generator, pace * _SUBJECT_SHARE, colours) for _ in range(count))
     return World(
@@ -129,7 +130,7 @@ def render(world: World, size: WorldSize, device: torch.device | str = "cpu") ->
         pixels = pixels * (1 - alpha) + front[:, :3]
         near_flow = _lattice(camera_flow(near, size.height, size.width).norm(dim=-1))
         flow = torch.where(_lattice(alpha[:-1, 0].cpu()) > 0.5, near_flow, flow)
-    return (pixels * 2 - 1).clamp(-1, 1), float(flow.mean())
+    return (pixels * 2 - 1).clamp(-1, 1), float(flow.mean()) if size.frames > 1 else 0.0
 
 
 def draw_clips(

@@ -26,7 +26,7 @@ class HoistedUNet:
     vector: Tensor
     num_frames: int
     plan: ExecutionPlan = FAST
-    _identity: tuple[int, ...] = ()
+    _mark: WeightsMark | None = None
     _clip: ClipConstants | None = None
     _steps: dict[float, StepConstants] = field(default_factory=dict[float, StepConstants])
 
@@ -36,9 +36,9 @@ class HoistedUNet:
 
     def constants(self, c_noise: float, device: torch.device) -> StepConstants:
         """The constants of one noise level, from memory when nothing they depend on has changed."""
-        identity = weights_identity(self.unet)
-        if self._clip is None or identity != self._identity:
-            self._identity = identity
+        mark = WeightsMark.of(self.unet)
+        if self._clip is None or self._mark is None or mark.numbers != self._mark.numbers:
+            self._mark = mark
             self._steps.clear()
             self._clip = self.unet.prepare_clip(self.context, self.vector, self.num_frames)
         if c_noise not in self._steps:
@@ -47,12 +47,27 @@ class HoistedUNet:
         return self._steps[c_noise]
 
 
-def weights_identity(unet: VideoUNet) -> tuple[int, ...]:
-    """Changes whenever a hoisted weight is replaced or written to, or a hoisted layer's forward is overridden."""
-    marks: list[int] = []
-    for root in hoisted_modules(unet):
-        for module in root.modules():
-            marks.append(id(module.__dict__.get("forward")))
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightsMark:
+    """The hoisted weights at one moment: numbers that change with them, and what those numbers point at.
+
+    Holding the tensors and forwards alive is what makes the numbers safe: an address cannot come back
+    for another tensor while its first owner still exists.
+    """
+
+    numbers: tuple[int, ...]
+    kept: tuple[object, ...]
+
+    @staticmethod
+    def of(unet: VideoUNet) -> WeightsMark:
+        """Numbers change when a hoisted weight is replaced or written to, or a hoisted layer gets another forward."""
+        numbers: list[int] = []
+        kept: list[object] = []
+        for module in (module for root in hoisted_modules(unet) for module in root.modules()):
+            override = module.__dict__.get("forward")
+            numbers.append(id(override))
+            kept.append(override)
             for parameter in module.parameters(recurse=False):
-                marks += [parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version]
-    return tuple(marks)
+                numbers += [parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version]
+                kept.append(parameter.detach())
+        return WeightsMark(tuple(numbers), tuple(kept))

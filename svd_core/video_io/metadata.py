@@ -18,6 +18,7 @@ from ..errors import FileFormatError, explain
 PNG_KEY = "svd_studio"
 _EXIF_USER_COMMENT = 0x9286
 _EXIF_IFD = 0x8769
+_EXIF_MODEL = 0x0110
 # EXIF 2.3, table 9: the eight bytes that say how a user comment is coded; undefined leaves it to us (UTF-8).
 _COMMENT_CODE = b"\0" * 8
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
@@ -44,17 +45,24 @@ def stored_rate(metadata: Mapping[str, Any], measured: Fraction | None) -> Fract
     return exact
 
 
-def png_info(metadata: Mapping[str, object]) -> PngInfo:
-    """A PNG text chunk."""
+def png_info(metadata: Mapping[str, object], tags: Mapping[str, str] | None = None) -> PngInfo:
+    """PNG text chunks: ours, and one a tag."""
     info = PngInfo()
     info.add_text(PNG_KEY, to_text(metadata))
+    for name, text in (tags or {}).items():
+        info.add_text(name, text)
     return info
 
 
-def exif_bytes(metadata: Mapping[str, object]) -> bytes:
-    """An EXIF block whose user comment is the JSON, for webp."""
+def exif_bytes(metadata: Mapping[str, object], tags: Mapping[str, str]) -> bytes:
+    """An EXIF block whose user comment is the JSON, for webp; tags as `name:text` from Model downwards.
+
+    EXIF has no free names: ComfyUI put its graph there in this way, and its page looks for it there.
+    """
     exif = Image.Exif()
     exif.get_ifd(_EXIF_IFD)[_EXIF_USER_COMMENT] = _COMMENT_CODE + to_text(metadata).encode()
+    for index, (name, text) in enumerate(tags.items()):
+        exif[_EXIF_MODEL - index] = f"{name}:{text}"
     return exif.tobytes()
 
 

@@ -40,18 +40,28 @@ _PALETTE_FRAMES = 8
 _PALETTE_SIDE = 256
 
 
-def write_clip(frames: Frames, path: Path | str, metadata: Mapping[str, object] | None = None) -> Path:
+def write_clip(
+    frames: Frames,
+    path: Path | str,
+    metadata: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Path:
     """Write a finished clip; see `write_frames`."""
-    return write_frames(iter(frames.pixels), path, frames.fps, metadata)
+    return write_frames(iter(frames.pixels), path, frames.fps, metadata, tags)
 
 
 def write_frames(
-    frames: Iterable[Tensor], path: Path | str, fps: Fraction, metadata: Mapping[str, object] | None = None
+    frames: Iterable[Tensor],
+    path: Path | str,
+    fps: Fraction,
+    metadata: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
     """Write frames `H W 3` in [0, 1] as they come; the suffix of `path` says how, no suffix means PNG frames.
 
     mp4, webm and PNG hold one frame in memory; gif and webp one byte and three bytes a pixel of the whole clip.
     An existing file is replaced, a folder must be absent or empty. The exact rate is added to `metadata` as `fps`.
+    `tags` are ASCII texts under names of their own, for other programs to find (gif has no place for them).
 
     Raises:
         InputError: unknown suffix, no frames, frames of different sizes, or a place that cannot be written.
@@ -60,10 +70,10 @@ def write_frames(
     target = Path(path)
     suffix = check_suffix(target)
     arrays = _same_size(encode_rgb(frame) for frame in frames)
-    settings = with_rate(metadata or {}, fps)
+    settings, named = with_rate(metadata or {}, fps), tags or {}
     if not suffix:
         with atomic_folder(target) as folder:
-            _write_pngs(arrays, folder, settings)
+            _write_pngs(arrays, folder, settings, named)
         return target
     with atomic_file(target) as temporary:
         first = next(arrays, None)
@@ -72,13 +82,13 @@ def write_frames(
         _check_side(first, suffix)
         arrays = chain([first], arrays)
         if suffix == ".mp4":
-            _write_video(arrays, temporary, fps, settings, "mp4", "libx264", _H264)
+            _write_video(arrays, temporary, fps, _comment(settings, named), "mp4", "libx264", _H264)
         elif suffix == ".webm":
-            _write_video(arrays, temporary, fps, settings, "webm", "libvpx-vp9", _VP9)
+            _write_video(arrays, temporary, fps, _comment(settings, named), "webm", "libvpx-vp9", _VP9)
         elif suffix == ".gif":
             _write_gif(arrays, temporary, fps, settings)
         else:
-            _write_webp(arrays, temporary, fps, settings)
+            _write_webp(arrays, temporary, fps, exif_bytes(settings, named))
     return target
 
 
@@ -119,16 +129,19 @@ def _write_video(
     arrays: Iterable[NDArray[np.uint8]],
     path: Path,
     fps: Fraction,
-    settings: Mapping[str, object],
+    texts: Mapping[str, str],
     container_format: str,
     codec: str,
     options: Mapping[str, str],
 ) -> None:
     """Encode to a container; `+bitexact` keeps times and versions out of the file, so equal clips are equal bytes."""
-    muxing = {"fflags": "+bitexact", "movflags": "+faststart"} if container_format == "mp4" else {"fflags": "+bitexact"}
+    muxing = {"fflags": "+bitexact"}
+    if container_format == "mp4":
+        # mp4 knows a fixed set of names unless told otherwise.
+        muxing["movflags"] = "+faststart" if len(texts) == 1 else "+faststart+use_metadata_tags"
     try:
         with av.open(str(path), "w", format=container_format, options=muxing) as container:
-            container.metadata["comment"] = to_text(settings)
+            container.metadata.update(texts)
             stream = None
             for array in arrays:
                 frame = to_yuv(_even(array))
@@ -143,13 +156,19 @@ def _write_video(
         raise OSError(error.errno, str(error)) from error
 
 
+def _comment(settings: Mapping[str, object], tags: Mapping[str, str]) -> dict[str, str]:
+    return {"comment": to_text(settings), **tags}
+
+
 def _even(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = array.shape[:2]
     return np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") if height % 2 or width % 2 else array
 
 
-def _write_pngs(arrays: Iterable[NDArray[np.uint8]], folder: Path, settings: Mapping[str, object]) -> None:
-    info = png_info(settings)
+def _write_pngs(
+    arrays: Iterable[NDArray[np.uint8]], folder: Path, settings: Mapping[str, object], tags: Mapping[str, str]
+) -> None:
+    info = png_info(settings, tags)
     count = 0
     for array in arrays:
         Image.fromarray(array).save(folder / f"{count:04d}.png", format="PNG", pnginfo=info)
@@ -174,7 +193,7 @@ def _write_gif(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, s
     )
 
 
-def _write_webp(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, settings: Mapping[str, object]) -> None:
+def _write_webp(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, exif: bytes) -> None:
     images = [Image.fromarray(array) for array in arrays]
     images[0].save(
         path,
@@ -185,7 +204,7 @@ def _write_webp(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, 
         loop=0,
         quality=92,
         method=4,
-        exif=exif_bytes(settings),
+        exif=exif,
     )
 
 

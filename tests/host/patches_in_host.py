@@ -1,23 +1,21 @@
-"""Runs inside the host's own Python: its UNet and ours on the same weights under the same patches."""
+"""Runs inside the host's own Python (see `in_host.py`): its UNet and ours on the same weights and patches."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
 import pack_in_host
 
 CLIPS, FRAMES = 2, 3
 Calls = list[list[Any]]
 
 
-def main(host: str, folder: str) -> None:
-    pack_in_host.load_pack(host, folder)
+def results(folder: str) -> dict[str, Any]:
+    """By case: difference of ours from the host's, effect of the patch, and whether it was called the same way."""
     import torch
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
     from comfy.ops import disable_weight_init
@@ -42,19 +40,19 @@ def main(host: str, folder: str) -> None:
             return network(**inputs, transformer_options=options, num_video_frames=FRAMES), calls
 
     plain, _ = run(theirs, lambda _: {}, {})
-    results = {}
+    found = {}
     for name, make in cases().items():
         extra = {key: given[value] for key, value in INPUTS.get(name, {}).items()}
         expected, their_calls = run(theirs, make, extra)
         # Only we have to be told that the rows of a clip differ; the host's model says it for us.
         extra |= {"context_per_frame": True} if name == "context per frame" else {}
         actual, our_calls = run(ours, make, extra)
-        results[name] = {
+        found[name] = {
             "difference": float((actual - expected).norm() / expected.norm()),
             "effect": float((expected - plain).norm() / plain.norm()),
             "calls": [their_calls == our_calls, len(their_calls), their_calls[:3], our_calls[:3]],
         }
-    Path(folder, "results.json").write_text(json.dumps(results), encoding="utf-8")
+    return found
 
 
 INPUTS = {
@@ -140,7 +138,3 @@ def told(arguments: tuple[Any, ...]) -> list[Any]:
         else entry
         for entry in arguments
     ]
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])

@@ -1,4 +1,4 @@
-"""The host's other nodes on our objects: patches, merging, saving, tiles, number formats, and the command line's result."""
+"""The host's other nodes on our objects: patches, merging, saving, tiles, number formats; and the command line."""
 
 from __future__ import annotations
 
@@ -89,6 +89,27 @@ def test_a_file_saved_by_the_host_loads_again(server: Server) -> None:
     shutil.move(file, server.base / "models" / "checkpoints" / "again.safetensors")
     after = latent(server, graphs.clip("again.safetensors", frames=2))
     assert difference(after, before) <= 1e-5
+
+
+def test_a_unet_alone_borrows_the_rest(server: Server) -> None:
+    whole = latent(server, graphs.clip("svd_tiny.safetensors", frames=2, seed=3))
+    load = graphs.node(
+        "SVDStudioLoadModel", model="unet_only.safetensors", dtype="auto", companion="svd_tiny.safetensors"
+    )
+    assert difference(latent(server, graphs.clip("", frames=2, seed=3) | {"load": load}), whole) <= 1e-6
+
+
+def test_the_host_s_orbit_conditioning_runs(server: Server) -> None:
+    prompt = graphs.clip("sv3d_tiny.safetensors", frames=3)
+    inputs = {
+        name: prompt["condition"]["inputs"][name] for name in ("clip_vision", "init_image", "vae", "video_frames")
+    }
+    prompt["condition"] = graphs.node("SV3D_Conditioning", **inputs, width=64, height=64, elevation=10.0)
+    level = latent(server, prompt)
+    assert level.shape == (3, 8, 8, 8)
+    prompt["condition"]["inputs"]["elevation"] = 60.0
+    assert difference(latent(server, prompt), level) > 1e-3, "the elevation has no effect"
+    server.run(graphs.saved(prompt))
 
 
 def test_tiled_decoding_keeps_the_clip(server: Server) -> None:

@@ -9,8 +9,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.host import graphs
-from tests.host.server import Prompt, PromptRefused, Server
+from tests.host.server import ROOT, Prompt, PromptFailed, PromptRefused, Server
 
+EMBEDDED = ROOT / "svd_core" / "assets" / "nano.safetensors"
 NODES = {"SVDStudioLoadModel", "SVDStudioInfo"}
 
 
@@ -57,7 +58,9 @@ def test_a_lora_of_the_host_changes_the_clip(server: Server) -> None:
         ("truncated.safetensors", ("truncated.safetensors",)),
         ("sd15.safetensors", ("Stable Diffusion 1", "sd15.safetensors")),
         ("pickle.safetensors", ("pickle.safetensors",)),
+        ("unet_only.safetensors", ("unet_only.safetensors",)),
         ("missing.safetensors", ("missing.safetensors", "nano (embedded)")),
+        ("../../output/host.log", ("../../output/host.log",)),
     ],
 )
 def test_what_cannot_be_loaded_is_said_on_the_node(server: Server, file: str, words: tuple[str, ...]) -> None:
@@ -67,6 +70,16 @@ def test_what_cannot_be_loaded_is_said_on_the_node(server: Server, file: str, wo
     for word in words:
         assert word in said, f"{word!r} is not in: {said}"
     assert "Traceback" not in said
+
+
+def test_damage_that_only_loading_shows_is_a_sentence_too(server: Server) -> None:
+    with pytest.raises(PromptFailed, match=r"NaN or infinity in unet.time_embed.0.bias"):
+        server.run(graphs.clip("nan.safetensors"))
+
+
+@pytest.mark.skipif(not EMBEDDED.exists(), reason="this source tree holds no embedded model")
+def test_the_embedded_model_makes_a_clip(server: Server) -> None:
+    assert latent(server, graphs.clip("nano (embedded)")).isfinite().all()
 
 
 def test_info_reads_any_file(server: Server) -> None:

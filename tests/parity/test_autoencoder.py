@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import pytest
 import torch
@@ -12,10 +11,12 @@ from torch import Tensor, nn
 from svd_core.autoencoder.autoencoder import Autoencoder
 from svd_core.autoencoder.temporal import VideoResBlock
 from svd_core.config import NANO, AutoencoderConfig
+from svd_core.weights.keymaps import Place, decoder_rules, encoder_rules
 from tests.tiny import TINY_AUTOENCODER, randomise_
 from tests.tolerances import assert_close, relative_l2, relative_max
 
 diffusers = pytest.importorskip("diffusers")
+exported = pytest.importorskip("tests.parity.diffusers_twin").exported
 
 IMAGE_DECODER = dataclasses.replace(TINY_AUTOENCODER, temporal_decoder=False, post_quant_conv=True)
 # diffusers ties the middle of its temporal decoder to `layers_per_block` and its groups to 32: two and 32 it is.
@@ -23,29 +24,6 @@ NARROW = dataclasses.replace(NANO.autoencoder, norm_groups=32, channels=(32, 64,
 CONFIGS = {"svd": TINY_AUTOENCODER, "image": IMAGE_DECODER, "three levels": NARROW}
 FRAMES, CLIPS = 5, 2
 ENCODE_LIMIT, DECODE_LIMIT = 1e-5, 2e-5
-
-# The published correspondence of names, in the order of application.
-_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
-_TIME = {"in_layers.0": "norm1", "in_layers.2": "conv1", "out_layers.0": "norm2", "out_layers.3": "conv2"}
-
-
-def diffusers_name(name: str, levels: int, temporal: bool) -> str:
-    """The name a parameter of ours has in a diffusers VAE."""
-    name = name.replace("conv_out.time_mix_conv", "time_conv_out").replace("norm_out", "conv_norm_out")
-    name = name.replace("nin_shortcut", "conv_shortcut")
-    name = re.sub(r"mid\.attn_1\.(\w+)\.", lambda m: f"mid_block.attentions.0.{_ATTENTION[m[1]]}.", name)
-    name = re.sub(r"mid\.block_(\d)", lambda m: f"mid_block.resnets.{int(m[1]) - 1}", name)
-    name = re.sub(r"down\.(\d)\.block\.", r"down_blocks.\1.resnets.", name)
-    name = re.sub(r"down\.(\d)\.downsample", r"down_blocks.\1.downsamplers.0", name)
-    name = re.sub(r"up\.(\d)\.block\.", lambda m: f"up_blocks.{levels - 1 - int(m[1])}.resnets.", name)
-    name = re.sub(r"up\.(\d)\.upsample", lambda m: f"up_blocks.{levels - 1 - int(m[1])}.upsamplers.0", name)
-    if not (temporal and name.startswith("decoder.") and ".resnets." in name):
-        return name
-    block, inner = re.fullmatch(r"(.*\.resnets\.\d)\.(.*)", name).groups()
-    if inner.startswith("time_stack."):
-        layer, _, kind = inner.removeprefix("time_stack.").rpartition(".")
-        return f"{block}.temporal_res_block.{_TIME[layer]}.{kind}"
-    return f"{block}.time_mixer.{inner}" if inner == "mix_factor" else f"{block}.spatial_res_block.{inner}"
 
 
 def theirs_like(ours: Autoencoder) -> nn.Module:
@@ -63,12 +41,8 @@ def theirs_like(ours: Autoencoder) -> nn.Module:
         theirs = diffusers.AutoencoderKL(
             **common, up_block_types=("UpDecoderBlock2D",) * len(config.channels), norm_num_groups=config.norm_groups
         )
-    shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
-    mapped = {
-        diffusers_name(name, len(config.channels), config.temporal_decoder): tensor
-        for name, tensor in ours.state_dict().items()
-    }
-    theirs.load_state_dict({name: tensor.reshape(shapes[name]) for name, tensor in mapped.items()})
+    place = Place("", "diffusers")
+    theirs.load_state_dict(exported(ours, encoder_rules(place, config) + decoder_rules(place, config)))
     return theirs.to(next(ours.parameters()).dtype).eval()
 
 

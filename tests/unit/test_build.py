@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from svd_core.config import ModelConfig
 from svd_core.errors import InputError, NumericsError, UnsupportedModelError, WeightsMismatchError
+from svd_core.image_encoder.image_encoder import ImageEncoder
 from svd_core.weights import build
 from svd_core.weights.build import SvdModel, check_finite, load_model
-from svd_core.weights.keymaps import Part, Places
+from svd_core.weights.keymaps import Part, Place, Places, image_encoder_rules
+from svd_core.weights.mapped import apply_transform
 from svd_core.weights.stored_config import CONFIG_KEY
 from tests.checkpoints import (
     DIFFUSERS,
@@ -26,6 +28,8 @@ from tests.checkpoints import (
     sparse_file,
 )
 from tests.models import SMALL
+from tests.tiny import randomise_
+from tests.tolerances import assert_close
 
 Networks = dict[Part, dict[str, Tensor]]
 
@@ -92,6 +96,35 @@ def test_host_saved_layout(tmp_path: Path, networks: Networks) -> None:
     assert model.autoencoder.quant_conv is None
     assert equal(model.unet.state_dict(), networks["unet"]) == []
     assert equal(model.image_encoder.state_dict(), networks["image_encoder"]) == []
+
+
+def test_fused_projections_split_in_the_order_attention_reads_them() -> None:
+    """Against PyTorch's own fused attention, since a round trip cannot tell q, k and v apart."""
+    config = PLAIN.image_encoder
+    fused = nn.MultiheadAttention(config.width, config.heads, batch_first=True)
+    randomise_(fused)
+    parameters = {f"transformer.resblocks.0.attn.{name}": value for name, value in fused.state_dict().items()}
+    split: dict[str, Tensor] = {}
+    for rule in image_encoder_rules(Place("", "open_clip"), config):
+        if rule.sources[0] in parameters:
+            made = apply_transform(rule.transform, [parameters[rule.sources[0]]], len(rule.targets))
+            split |= dict(zip((name.split("self_attn.")[1] for name in rule.targets), made, strict=True))
+    ours = ImageEncoder(config).vision_model.encoder.layers[0].self_attn
+    ours.load_state_dict(split)
+    tokens = torch.randn(2, 5, config.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert_close(ours(tokens, tokens), fused(tokens, tokens, tokens, need_weights=False)[0], 1e-5)
+
+
+def test_transforms_on_tensors_and_back() -> None:
+    matrix = torch.arange(6.0).reshape(2, 3)
+    assert apply_transform("transpose", [matrix], 1)[0][2, 1] == matrix[1, 2]
+    pieces = apply_transform("split", [torch.arange(9.0)], 3)
+    assert [piece.tolist() for piece in pieces] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert torch.equal(apply_transform("join", pieces, 1)[0], torch.arange(9.0))
+    (point,) = apply_transform("unsqueeze", [matrix], 1)
+    assert point.shape == (2, 3, 1, 1)
+    assert torch.equal(apply_transform("squeeze", [point], 1)[0], matrix)
 
 
 def test_metadata_settles_what_shapes_cannot_show(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_inspect(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (facts["kind"], facts["family"], facts["missing"]) == ("model", "svd", [])
     shown = run_here(capsys, "inspect", model).out
     assert f"{facts['parameters']:,}" in shown and "family" in shown
+    assert json.loads(run_here(capsys, "inspect", "nano", "--json").out)["variant"] == "nano"
 
 
 def test_inspect_is_quick_and_without_torch(model: Path) -> None:
@@ -145,6 +146,7 @@ def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     for clip in report["clips"]:
         assert clip["seed"] == clip["settings"]["seed"] and clip["seconds"] > 0
         assert set(clip["track"]["mean"]) == set(DIRECTIONS) and clip["track"]["frames"] == 4
+        assert clip["track"]["pairs_lost"] == sum(value < 0.15 for value in clip["track"]["confidence"])
         frames = read_clip(out / clip["file"])
         # 32 x 24 pixels, ten times as large for the player.
         assert tuple(frames.pixels.shape) == (4, 240, 320, 3)

@@ -15,6 +15,7 @@ from svd_core.sampling.guidance import (
     needs_unconditional,
     parse_guidance,
 )
+from svd_core.sampling.points import GuidancePoints
 
 
 def test_linear_rises_over_the_clip() -> None:
@@ -100,3 +101,31 @@ def test_batched_and_sequential_agree_and_put_the_unconditional_first() -> None:
     assert torch.equal(in_turn, guided_together(both, weights)(x, sigma))
     torch.testing.assert_close(in_turn[0], 2 * x[0])
     torch.testing.assert_close(in_turn[5], 5 * x[5])
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights"),
+    [
+        ("trapezoid", [1, 3, 3, 3, 3, 3, 1]),
+        ("hold", [1, 5 / 3, 7 / 3, 3, 3, 3, 3]),
+        ("cosine", [1, 1.134, 1.5, 2, 2.5, 2.866, 3]),
+    ],
+)
+def test_the_other_shapes(shape: str, weights: list[float]) -> None:
+    curve = parse_guidance(f"{shape}:1:3").weights(7)
+    if shape == "trapezoid":  # a quarter of six steps lies between frames 1 and 2
+        weights[1] = weights[-2] = 1 + 2 * 4 / 6
+    assert curve.tolist() == pytest.approx(weights, abs=1e-3)
+
+
+def test_points_are_joined_by_lines() -> None:
+    assert GuidancePoints.parse("0:1, 0.5:3, 1:1").weights(5).tolist() == [1, 2, 3, 2, 1]
+    assert GuidancePoints.parse("0.25:2; 0.75:4").weights(5).tolist() == [2, 2, 3, 4, 4]
+    assert GuidancePoints.parse("0.5:2").weights(3).tolist() == [2, 2, 2]
+    assert GuidancePoints.parse("0:1,1:2").weights(1).tolist() == [1]
+
+
+@pytest.mark.parametrize("text", ["", "1", "0:1,0:2", "0.5:1,0.2:1", "0:1,1.5:2", "0:nan", "a:b", "0:1:2"])
+def test_points_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InputError, match=r"0:1, 0.5:3, 1:1"):
+        GuidancePoints.parse(text)

@@ -27,6 +27,8 @@ LEVELS: dict[str, int] = {
     "image_encoder": 1,
     "conditioning": 2,
     "source_image": 2,
+    "framing": 2,
+    "naming": 2,
     "settings": 2,
     "sampling": 2,
     "camera": 2,

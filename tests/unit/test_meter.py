@@ -60,7 +60,7 @@ def test_every_move_at_the_embedded_models_size() -> None:
 
 
 def test_a_moving_subject_is_ignored() -> None:
-    scene = draw(np.array(MIX), (288, 512), np.random.default_rng(7), foreground=0.3, noise=0.02, blur=1.0, samples=2)
+    scene = draw(np.array(MIX), (180, 320), np.random.default_rng(7), foreground=0.3, noise=0.02, blur=1.0, samples=2)
     assert_tracks(scene.frames, scene.truth, 0.05)
 
 

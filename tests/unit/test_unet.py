@@ -103,6 +103,11 @@ def test_hoisted_notices_changed_weights(inputs: Inputs) -> None:
     assert torch.equal(hoisted(inputs.x, 0.7), network(inputs.x, torch.full((2,), 0.7), *inputs.arguments()[2:]))
     value.weight.mul_(0.5)
     assert torch.equal(hoisted(inputs.x, 0.7), before)
+    for factor in (2.0, 3.0):
+        # Another tensor each time, the previous one freed: its address may be given out again.
+        value.weight = torch.nn.Parameter(value.weight.detach() * factor, requires_grad=False)
+        assert torch.equal(hoisted(inputs.x, 0.7), network(inputs.x, torch.full((2,), 0.7), *inputs.arguments()[2:]))
+    before = hoisted(inputs.x, 0.7)
     plain = value.forward
     value.forward = lambda x: plain(x) * 3
     assert relative_max(hoisted(inputs.x, 0.7), before) > 1e-4, "an overridden forward was not noticed"

@@ -9,6 +9,7 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -411,3 +412,20 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
             write_clip(Frames(smooth_clip(2), Fraction(8)), path)
     check_writable(tmp_path / "new" / "clip.mp4")
     assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.webp", "frames"])
+def test_tags_stand_under_their_own_names_beside_ours(name: str, tmp_path: Path) -> None:
+    clip = Frames(torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(0)), Fraction(8))
+    tags = {"prompt": '{"1": {"inputs": {"text": "\\u00e4"}}}', "workflow": '{"nodes": []}'}
+    path = write_clip(clip, tmp_path / name, {"seed": 7}, tags)
+    assert read_metadata(path)["seed"] == 7
+    if path.suffix in (".mp4", ".webm"):
+        with av.open(str(path)) as container:
+            found = {key.lower(): value for key, value in container.metadata.items()}
+    elif path.suffix == ".webp":
+        exif = Image.open(path).getexif()
+        found = dict(exif[code].split(":", 1) for code in (0x0110, 0x010F))
+    else:
+        found = Image.open(path / "0000.png").info
+    assert {key: found[key] for key in tags} == tags

@@ -1,0 +1,125 @@
+"""Where clips go and what travels inside them; how they are encoded is svd_core's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from torch import Tensor
+
+from ..svd_core.errors import InputError, explain
+from ..svd_core.naming import fill_template
+from ..svd_core.types import Frames
+from ..svd_core.video_io import write_clip
+from .host import check_interrupt, folder_paths, metadata_allowed, video
+
+Graph = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Frames `T H W 3` and their rate."""
+
+    frames: Frames
+
+    @staticmethod
+    def split(images: Tensor, frames: int, fps: float) -> list[Clip]:
+        """`(b t) H W C` -> clips of `frames`, or one of all.
+
+        Raises:
+            InputError: no whole number of clips, or no RGB.
+        """
+        length = frames or len(images)
+        if not length or len(images) % length or images.shape[-1] not in (3, 4):
+            found = f"{len(images)} images of {images.shape[-1]} channels"
+            remedy = "Connect frames of SVD Decode, or set it to 0."
+            raise InputError(explain(f"whole clips of {length} RGB frames", found, remedy))
+        rate = Fraction(fps).limit_denominator(1001)
+        return [Clip(Frames(part[..., :3], rate)) for part in images.split(length)]
+
+    def video(self) -> object:
+        """The host's VIDEO."""
+        return video(self.frames.pixels, self.frames.fps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What a file says about its making: `tags` for ComfyUI's page, `settings` for programs, `values` for names."""
+
+    tags: Mapping[str, str]
+    settings: Mapping[str, object]
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedFile:
+    """A file below the host's output folder."""
+
+    path: str
+    name: str
+    subfolder: str
+
+
+def graph_in_file(prompt: Graph | None, extra: Mapping[str, object] | None, notes: str) -> Inside:
+    """The graph for the file, unless the user runs with --disable-metadata, and its values for the name."""
+    graph = prompt or {}
+    values = graph_values(graph)
+    if not metadata_allowed():
+        return Inside(tags={}, settings={}, values=values)
+    tags = {"prompt": json.dumps(graph)} if graph else {}
+    tags |= {name: json.dumps(value) for name, value in (extra or {}).items()}
+    return Inside(tags=tags, settings={"notes": notes} if notes else {}, values=values)
+
+
+def graph_values(graph: Graph) -> dict[str, object]:
+    """Every plain value of the graph by the name of its input, the first where several nodes have it.
+
+    `Node.input` is there for those; `stem` is the loaded picture's name.
+    """
+    values: dict[str, object] = {}
+    for number in sorted(graph, key=lambda number: (len(number), number)):
+        node = graph[number]
+        kind = str(node.get("class_type", ""))
+        for name, value in cast("Mapping[str, object]", node.get("inputs", {})).items():
+            if isinstance(value, str | int | float):
+                values.setdefault(name, value)
+                values.setdefault(f"{kind}.{name}", value)
+                if name == "image" and kind.startswith("LoadImage"):
+                    values.setdefault("stem", PurePosixPath(str(value)).stem)
+    return values
+
+
+def save_clips(clips: Sequence[Clip], template: str, kind: str, inside: Inside) -> list[SavedFile]:
+    """Write every clip under the next free numbers; a folder of PNG frames counts as its frames.
+
+    Raises:
+        InputError: a name that cannot be.
+        OutputError: the disk is full or failed.
+    """
+    saved: list[SavedFile] = []
+    for clip in clips:
+        check_interrupt()
+        pixels, fps = clip.frames.pixels, clip.frames.fps
+        count, height, width, _ = pixels.shape
+        facts = {"width": width, "height": height, "frames": count, "fps": f"{float(fps):g}"}
+        name = fill_template(template, {**inside.values, **facts}, datetime.now())
+        folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(
+            name, folder_paths.get_output_directory(), width, height
+        )
+        target = Path(folder) / f"{stem}_{counter:05}_{'' if kind == 'png' else '.' + kind}"
+        write_clip(clip.frames, target, inside.settings, inside.tags)
+        saved += _listed(target, subfolder)
+    return saved
+
+
+def _listed(target: Path, subfolder: str) -> list[SavedFile]:
+    if target.is_dir():
+        inner = os.path.join(subfolder, target.name)
+        return [SavedFile(path=str(file), name=file.name, subfolder=inner) for file in sorted(target.glob("*.png"))]
+    return [SavedFile(path=str(target), name=target.name, subfolder=subfolder)]

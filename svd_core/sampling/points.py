@@ -1,0 +1,49 @@
+"""Guidance along a curve of the artist's own points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, explain
+
+
+@dataclass(frozen=True, slots=True)
+class GuidancePoints:
+    """Straight lines between points (place, weight); place 0 is the first frame of a clip, 1 the last."""
+
+    points: tuple[tuple[float, float], ...]
+
+    @staticmethod
+    def parse(text: str) -> GuidancePoints:
+        """Read `0:1, 0.5:3, 1:1`.
+
+        Raises:
+            InputError: not of that form, places outside 0 .. 1 or not ascending.
+        """
+        pairs = [entry.split(":") for entry in text.replace(";", ",").split(",") if entry.strip()]
+        try:
+            points = tuple((float(place), float(weight)) for place, weight in pairs)
+        except ValueError:
+            points = ()
+        places = [place for place, _ in points]
+        fine = all(0 <= place <= 1 and math.isfinite(weight) for place, weight in points)
+        if not points or not fine or any(b <= a for a, b in pairwise(places)):
+            expected = "guidance `points` as place:weight with places ascending from 0 to 1"
+            raise InputError(explain(expected, repr(text), "Write for example 0:1, 0.5:3, 1:1."))
+        return GuidancePoints(points)
+
+    def weights(self, frames: int) -> Tensor:
+        """One weight a frame, `T` float32; before the first point and behind the last the curve is level."""
+        places = torch.tensor([place for place, _ in self.points], dtype=torch.float64)
+        weights = torch.tensor([weight for _, weight in self.points], dtype=torch.float64)
+        at = torch.linspace(0, 1, frames, dtype=torch.float64).clamp(places[0], places[-1])
+        if len(places) == 1:
+            return weights.expand(frames).float()
+        left = (torch.searchsorted(places, at, right=True) - 1).clamp(0, len(places) - 2)
+        share = (at - places[left]) / (places[left + 1] - places[left])
+        return torch.lerp(weights[left], weights[left + 1], share).float()

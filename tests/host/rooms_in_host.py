@@ -1,0 +1,139 @@
+"""Runs inside the host's own Python (see `in_host.py`): our rooms on the host's own SVD model and video decoder."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pack_in_host
+from objects_in_host import difference
+
+CLIPS, FRAMES, SEED = 2, 3, 7
+
+
+def results(folder: str) -> dict[str, Any]:
+    """Numbers for `test_rooms_in_host.py`."""
+    return {**sampling(folder), **decoding()}
+
+
+def sampling(folder: str) -> dict[str, float]:
+    """Two clips through our sampler on the host's model: against each alone, and against svd_core's pipeline."""
+    import torch
+    from safetensors.torch import load_file
+
+    core = {name: import_module(f"{pack_in_host.NAME}.svd_core.{name}") for name in ("config", "settings", "pipeline")}
+    types, unet = (import_module(f"{pack_in_host.NAME}.svd_core.{name}") for name in ("types", "unet"))
+    conditioning = import_module(f"{pack_in_host.NAME}.svd_core.conditioning")
+    clips = import_module(f"{pack_in_host.NAME}.nodes.clips")
+    rooms = import_module(f"{pack_in_host.NAME}.nodes")
+    config = core["config"].ModelConfig.from_json(Path(folder, "config.json").read_text(encoding="utf-8"))
+    weights = load_file(f"{folder}/weights.safetensors")
+    generator = torch.Generator().manual_seed(1)
+    controls = [types.MotionControls(8, 100, 0.02, SEED + index) for index in range(CLIPS)]
+    values = conditioning.condition_values(controls, None)
+    told = types.ImageConditioning(
+        context=torch.randn(CLIPS, 1, config.unet.context_dim, generator=generator),
+        concat_latents=torch.randn(CLIPS, 4, 8, 8, generator=generator),
+        vector=conditioning.assemble_vector(config.unet.vector, values, FRAMES),
+        frames=FRAMES,
+    )
+    box = import_module(f"{pack_in_host.NAME}.svd_core.framing").Box(left=0, top=0, width=64, height=64, aspect=1.0)
+    model = hosts_model(folder, weights)
+    (guided,) = rooms.SVDStudioGuidance.execute(model, "linear", 1.0, 2.0).result
+
+    def sampled(positive: Any, negative: Any, latent: Any, seed: int) -> Any:
+        choice = {"steps": 3, "cfg": 1.0, "solver": "euler", "schedule": "karras"}
+        with torch.inference_mode():
+            return rooms.SVDStudioSampler.execute(guided, positive, negative, latent, seed, **choice).result[0][
+                "samples"
+            ]
+
+    positive, negative = (clips.as_conditioning(half, controls[0]) for half in (told, told.unconditional()))
+    latent = clips.empty_latent(told, box)
+    both = sampled(positive, negative, latent, SEED)
+    single = {"samples": latent["samples"][:FRAMES]}
+    alone = [
+        sampled(clips.one_clip(positive, index, CLIPS), clips.one_clip(negative, index, CLIPS), single, SEED + index)
+        for index in range(CLIPS)
+    ]
+    ours = unet.VideoUNet(config.unet).eval()
+    ours.load_state_dict(weights)
+    asked = {"size": (64, 64), "frames": FRAMES, "seed": SEED, "steps": 3, "guidance": "linear:1:2"}
+    settings = core["settings"].resolve(core["settings"].AnimateSettings(**asked), config, CLIPS)
+    expected = core["pipeline"].sample_latents(ours, told, settings, plan=unet.FAST)
+    return {
+        "two clips": difference(both, torch.cat(alone)),
+        "apart": difference(both[:FRAMES], both[FRAMES:]),
+        "pipeline": difference(both * config.autoencoder.scale_factor, expected),
+    }
+
+
+def hosts_model(folder: str, weights: dict[str, Any]) -> Any:
+    """The host's own SVD class with its own small network."""
+    import torch
+    from comfy.model_base import SVD_img2vid
+    from comfy.model_patcher import ModelPatcher
+    from comfy.supported_models import SVD_img2vid as Described
+
+    arguments = json.loads(Path(folder, "host.json").read_text(encoding="utf-8"))
+    described = Described(arguments)
+    described.unet_config["num_head_channels"] = arguments["num_head_channels"]
+    described.set_inference_dtype(torch.float32, None)
+    model = SVD_img2vid(described)
+    model.diffusion_model.load_state_dict(weights)
+    return ModelPatcher(model.eval(), load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+def decoding() -> dict[str, Any]:
+    """The host's own video decoder through our node: whole against the host's call, chunks against whole."""
+    import torch
+
+    vae = hosts_vae()
+    node = import_module(f"{pack_in_host.NAME}.nodes").SVDStudioDecode
+    latents = torch.randn(2 * 8, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+
+    def decoded(rows: Any, chunk: int, overlap: int, tile: int = 0, frames: int = 8) -> Any:
+        latent = {"samples": rows, "svd_studio_frames": frames}
+        with torch.inference_mode():
+            return node.execute(vae, latent, chunk, overlap, tile, True)
+
+    whole = decoded(latents, 8, 4).result[0]
+    with torch.inference_mode():
+        expected = torch.cat([vae.decode(part) for part in latents.split(8)])
+    return {
+        "whole": difference(whole, expected),
+        "hard chunks": difference(decoded(latents, 4, 0).result[0], whole),
+        "faded chunks": difference(decoded(latents, 4, 2).result[0], whole),
+        "tiles": difference(decoded(latents, 8, 4, 48).result[0], whole),
+        "report": decoded(latents[:8], 4, 2).result[2],
+    }
+
+
+def hosts_vae() -> Any:
+    """The host's VAE object around its own temporal decoder, narrow and with random weights."""
+    import comfy.sd
+    import torch
+    from comfy.ldm.models.autoencoder import AutoencodingEngine
+    from comfy.model_patcher import ModelPatcher
+
+    sizes = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 32}
+    sizes |= {"ch_mult": [1, 2, 2, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
+    engine = AutoencodingEngine(
+        regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
+        encoder_config={"target": "comfy.ldm.modules.diffusionmodules.model.Encoder", "params": sizes},
+        decoder_config={
+            "target": "comfy.ldm.modules.temporal_ae.VideoDecoder",
+            "params": {**sizes, "video_kernel_size": [3, 1, 1], "alpha": 0.0},
+        },
+    ).eval()
+    generator = torch.Generator().manual_seed(5)
+    for parameter in engine.parameters():
+        spread = 1 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.1
+        parameter.data = torch.randn(parameter.shape, generator=generator) * spread + (parameter.ndim == 1)
+    vae = comfy.sd.VAE(sd={})
+    cpu = torch.device("cpu")
+    vae.first_stage_model, vae.device, vae.vae_dtype, vae.output_device = engine, cpu, torch.float32, cpu
+    vae.patcher = ModelPatcher(engine, load_device=cpu, offload_device=cpu)
+    return vae

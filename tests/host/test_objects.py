@@ -1,0 +1,47 @@
+"""What the loader returns, on the host's patcher: batches of clips, partial loading, casting, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def results(in_host: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return in_host["objects"]
+
+
+def test_two_clips_in_one_latent_batch_stay_apart(results: dict[str, Any]) -> None:
+    assert results["two clips"] <= 1e-5, f"relative difference {results['two clips']:.1e}, limit 1e-5"
+
+
+def test_a_partial_load_leaves_every_weight_cast_on_use(results: dict[str, Any]) -> None:
+    """The exceptions are single parameters that our networks bring to their input themselves."""
+    partial = results["partial"]
+    assert partial["unmanaged"] == {
+        "model": ["mix_factor"],
+        "vae": ["mix_factor"],
+        "clip": ["class_embedding", "weight"],
+    }
+    assert all(partial[f"{part} is partial"] for part in ("model", "vae", "clip"))
+
+
+def test_a_patched_weight_that_was_left_behind_still_counts(results: dict[str, Any]) -> None:
+    assert results["partial"]["effect"] > 1e-3, "the patch does nothing at all"
+    assert results["partial"]["difference"] <= 1e-5
+
+
+def test_weights_of_vae_and_clip_are_cast_on_use(results: dict[str, Any]) -> None:
+    for name, found in results["cast"].items():
+        assert 0 < found < 1e-2, f"{name}: relative difference {found:.1e} between half and single weights"
+
+
+def test_the_host_is_told_the_counted_memory(results: dict[str, Any]) -> None:
+    memory = results["memory"]
+    assert memory["twice"] == 2 * memory["ours"]
+    assert 0 < memory["ours"] < memory["hosts"] / 2
+
+
+def test_a_diffusers_folder_loads(results: dict[str, Any]) -> None:
+    assert "diffusers layout" in results["folder"]

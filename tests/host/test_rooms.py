@@ -1,0 +1,232 @@
+"""Our own nodes from picture to file in the real host, held against the command line's pipeline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from svd_core.pipeline import animate_latents, decode_latents
+from svd_core.settings import AnimateSettings
+from svd_core.video_io import read_clip
+from svd_core.weights import load_model
+from tests.host import graphs
+from tests.host.graphs import node
+from tests.host.server import Prompt, PromptFailed, PromptRefused, Server
+from tests.host.workflows import EXAMPLES, to_prompt
+
+MODEL, FRAMES, STEPS, SEED = "random.safetensors", 4, 3, 7
+# How far one batch of two may round differently from two calls.
+TOLERANCE = 1e-5
+
+
+def clip(**changes: dict[str, Any]) -> Prompt:
+    """Loader, conditioning, guidance, sampler; `changes` are inputs by node."""
+    prompt = {
+        "load": node("SVDStudioLoadModel", model=MODEL, dtype="float32"),
+        "picture": node("LoadImage", image="picture.png"),
+        "condition": node(
+            "SVDStudioImageConditioning",
+            clip_vision=["load", 1],
+            vae=["load", 2],
+            image=["picture", 0],
+            size="manual",
+            width=64,
+            height=64,
+            framing="crop",
+            frames=FRAMES,
+            fps=8,
+            motion_bucket=100,
+            augmentation=0.1,
+            seed=SEED,
+        ),
+        "guidance": node("SVDStudioGuidance", model=["load", 0], shape="linear", minimum=1.0, maximum=2.0),
+        "sample": node(
+            "SVDStudioSampler",
+            model=["guidance", 0],
+            positive=["condition", 0],
+            negative=["condition", 1],
+            latent=["condition", 2],
+            seed=SEED,
+            steps=STEPS,
+            cfg=1.0,
+            solver="euler",
+            schedule="karras",
+        ),
+        "saved": node("SaveLatent", samples=["sample", 0], filename_prefix="room"),
+    }
+    for name, inputs in changes.items():
+        prompt[name]["inputs"] |= inputs
+    return prompt
+
+
+def decoded(prompt: Prompt, kind: str = "mp4", **changes: Any) -> Prompt:
+    decode = {"decode_chunk": 8, "overlap": 4, "tile": 0, "restore_shape": True} | changes
+    return prompt | {
+        "decode": node("SVDStudioDecode", vae=["load", 2], latent=["sample", 0], **decode),
+        "save": node(
+            "SVDStudioSaveClip",
+            images=["decode", 0],
+            fps=["condition", 3],
+            frames=["decode", 1],
+            filename="rooms/%stem%_%seed%",
+            format=kind,
+            notes=["condition", 4],
+        ),
+    }
+
+
+def latents(server: Server, prompt: Prompt) -> torch.Tensor:
+    (file,) = server.files(server.run(prompt), "saved")
+    return load_file(file)["latent_tensor"]
+
+
+def difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())
+
+
+def reference(server: Server, **changes: Any) -> tuple[torch.Tensor, Any]:
+    """Latents `t c h w` of the pipeline, unscaled, and the model."""
+    model = load_model(server.base / "models" / "checkpoints" / MODEL)
+    picture = Image.open(server.base / "input" / "picture.png").convert("RGB")
+    settings = {"size": (64, 64), "frames": FRAMES, "fps": 8, "motion_bucket": 100, "augmentation": 0.1, "seed": SEED}
+    settings |= {"steps": STEPS, "solver": "euler", "schedule": "karras", "guidance": "linear:1:2"} | changes
+    found, _ = animate_latents(model, [picture], AnimateSettings(**settings))
+    return found[0] / model.config.autoencoder.scale_factor, model
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"solver": "heun", "schedule": "align_your_steps"},
+        {"solver": "euler_ancestral"},
+    ],
+    ids=lambda choice: choice.get("solver", "euler"),
+)
+def test_the_graph_gives_the_command_line_s_latents(server: Server, choice: dict[str, str]) -> None:
+    found = latents(server, clip(sample=choice))
+    expected, _ = reference(server, **choice)
+    assert difference(found, expected) <= TOLERANCE, f"{difference(found, expected):.1e}, limit {TOLERANCE}"
+
+
+def test_frames_in_the_file_are_the_pipeline_s(server: Server) -> None:
+    done = server.run(decoded(clip(), "png"))
+    files = server.files(done, "save")
+    assert [file.name for file in files] == [f"{index:04d}.png" for index in range(FRAMES)]
+    assert files[0].parent.name.startswith(f"picture_{SEED}_"), files[0]
+    expected, model = reference(server)
+    scaled = expected[None] * model.config.autoencoder.scale_factor
+    (pixels,) = decode_latents(model, scaled)
+    found = read_clip(files[0].parent)
+    assert (found.pixels - pixels).abs().max() <= 1 / 255 + 1e-6
+    assert found.fps == 8
+
+
+def test_the_video_brings_its_graph_along(server: Server) -> None:
+    import av
+
+    prompt = decoded(clip())
+    (file,) = server.files(server.run(prompt), "save")
+    with av.open(str(file)) as container:
+        assert json.loads(container.metadata["prompt"])["sample"]["inputs"]["seed"] == SEED
+        assert "64x64" in container.metadata["comment"]
+        assert container.streams.video[0].average_rate == 8
+    assert len(read_clip(file)) == FRAMES
+
+
+def test_clips_of_a_batch_equal_those_made_alone(server: Server) -> None:
+    def two(order: str) -> Prompt:
+        both = {
+            "other": node("LoadImage", image="square.png"),
+            "batch": node("ImageBatch", image1=["picture", 0], image2=["other", 0]),
+        }
+        return clip(condition={"image": [order, 0]}) | both
+
+    batch = latents(server, two("batch"))
+    assert len(batch) == 2 * FRAMES
+    first = latents(server, clip())
+    # The host squeezes the second picture to the first one's size when it makes a batch.
+    second = two("cut") | {"cut": node("ImageFromBatch", image=["batch", 0], batch_index=1, length=1)}
+    second["condition"]["inputs"]["seed"] = second["sample"]["inputs"]["seed"] = SEED + 1
+    for found, alone in zip(batch.split(FRAMES), (first, latents(server, second)), strict=True):
+        assert difference(found, alone) <= TOLERANCE, f"{difference(found, alone):.1e}"
+    host = two("batch")
+    host["sample"] = node(
+        "KSampler",
+        **{name: ["condition", slot] for name, slot in (("positive", 0), ("negative", 1), ("latent_image", 2))},
+        model=["guidance", 0],
+        seed=SEED,
+        steps=STEPS,
+        cfg=1.0,
+        sampler_name="euler",
+        scheduler="karras",
+        denoise=1.0,
+    )
+    assert difference(latents(server, host).split(FRAMES)[0], first) <= TOLERANCE
+
+
+def test_guidance_is_the_same_whatever_cfg_says(server: Server) -> None:
+    one, three = (latents(server, clip(sample={"cfg": cfg})) for cfg in (1.0, 3.0))
+    assert torch.equal(one, three)
+    constant = clip(guidance={"points": "0:2"})
+    plain = clip(sample={"model": ["load", 0], "cfg": 2.0})
+    assert difference(latents(server, constant), latents(server, plain)) <= TOLERANCE
+
+
+def test_decoding_in_pieces_and_the_picture_s_shape(server: Server) -> None:
+    prompt = decoded(clip(condition={"framing": "pad"}), "webp", decode_chunk=2, tile=64)
+    (file,) = server.files(server.run(prompt), "save")
+    found = read_clip(file)
+    # 64x80 in a square of 64: bars left and right are gone again.
+    assert found.pixels.shape[:3] == (FRAMES, 64, 52)
+
+
+@pytest.mark.parametrize(
+    ("room", "inputs", "words"),
+    [
+        ("condition", {"width": 72, "height": 60}, ("multiples of 8", "72x60")),
+        ("condition", {"framing": "zoom"}, ("crop, pad, blur, stretch", "zoom")),
+        ("save", {"filename": "../away"}, ("output folder", "../away")),
+        ("save", {"frames": 3}, ("whole clips of 3",)),
+        ("guidance", {"points": "0-1"}, ("0:1, 0.5:3, 1:1",)),
+    ],
+)
+def test_bad_input_is_a_sentence(server: Server, room: str, inputs: dict[str, Any], words: tuple[str, ...]) -> None:
+    prompt = decoded(clip())
+    prompt[room]["inputs"] |= inputs
+    with pytest.raises(PromptFailed) as failed:
+        server.run(prompt)
+    for word in words:
+        assert word in str(failed.value)
+
+
+@pytest.mark.parametrize("inputs", [{"frames": 0}, {"frames": 4096}, {"motion_bucket": 256}])
+def test_what_the_node_can_know_is_refused_before_it_runs(server: Server, inputs: dict[str, Any]) -> None:
+    with pytest.raises(PromptRefused) as refused:
+        server.run(decoded(clip(condition=inputs)))
+    assert next(iter(inputs)) in refused.value.details("condition")
+
+
+def test_the_example_runs(server: Server) -> None:
+    prompt = to_prompt(EXAMPLES / "image_to_video.json", server.get("/object_info"))
+    by_kind = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
+    by_kind["LoadImage"]["image"] = "picture.png"
+    by_kind["SVDStudioImageConditioning"]["frames"] = FRAMES
+    by_kind["SVDStudioSampler"]["steps"] = 2
+    save = next(name for name, entry in prompt.items() if entry["class_type"] == "SVDStudioSaveClip")
+    (file,) = server.files(server.run(prompt), save)
+    assert file.name.startswith("picture_") and len(read_clip(file)) == FRAMES
+
+
+def test_the_host_s_own_conditioning_goes_through_our_sampler(server: Server) -> None:
+    host = graphs.clip(MODEL, seed=3)
+    ours = clip(guidance={"minimum": 1.0, "maximum": 2.0}, sample={"steps": 2, "seed": 3})
+    ours["condition"] = host["condition"]
+    ours["sample"]["inputs"]["schedule"] = "karras"
+    found, expected = latents(server, ours), load_file(server.files(server.run(host), "latent")[0])["latent_tensor"]
+    assert difference(found, expected) <= TOLERANCE, f"{difference(found, expected):.1e}"

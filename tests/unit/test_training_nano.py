@@ -1,0 +1,85 @@
+"""The whole recipe on a toy: options, file, log, sheets, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from svd_core import load_model
+from svd_core.config import NANO, ModelConfig
+from svd_core.errors import InputError
+from svd_core.training import loop as loop_module
+from svd_core.training import nano as nano_module
+from svd_core.training import stages as stages_module
+from svd_core.training.nano import TrainOptions, train_nano
+from svd_core.training.stages import STAGES
+
+_CONFIG: ModelConfig = dataclasses.replace(
+    NANO,
+    name="toy",
+    unet=dataclasses.replace(NANO.unet, channels=(16, 32), head_channels=16, norm_groups=4),
+    autoencoder=dataclasses.replace(NANO.autoencoder, channels=(8, 8, 16, 16), norm_groups=4),
+    image_encoder=dataclasses.replace(NANO.image_encoder, image_size=32, width=32, heads=2, mlp_width=32, layers=1),
+    sampling=dataclasses.replace(NANO.sampling, frames=3, width=32, height=32, steps=2),
+)
+_SHORT = tuple(
+    dataclasses.replace(stage, steps=1, batch=2, refresh=1, window=(1, 2), frames=stage.frames and 3)
+    for stage in STAGES
+)
+
+
+@pytest.fixture(autouse=True)
+def _toy_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "_CHUNK", 2)
+    monkeypatch.setattr(loop_module, "_BASIS_CLIPS", 4)
+    for module in (nano_module, stages_module):
+        monkeypatch.setattr(module, "STAGES", _SHORT)
+
+
+def _options(folder: Path, **changes: object) -> TrainOptions:
+    settings = {"out": folder, "steps": len(STAGES), "config": _CONFIG, "scored_clips": 2} | changes
+    return TrainOptions(**settings)  # type: ignore[arg-type]
+
+
+def test_a_run_leaves_a_model_a_log_and_sheets(tmp_path: Path) -> None:
+    seen: list[str] = []
+    result = train_nano(_options(tmp_path), lambda report: seen.append(report.stage))
+    assert seen == [stage.name for stage in STAGES]
+    model = load_model(result.model, dtype=torch.float32)
+    assert model.config == _CONFIG
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["clips"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in lines] == seen
+    assert len(list((tmp_path / "sheets").glob("*.png"))) == len(STAGES) + 1
+
+    first = result.model.read_bytes()
+    with pytest.raises(InputError, match="resume"):
+        train_nano(_options(tmp_path))
+    again = train_nano(_options(tmp_path, resume=True, steps=None))
+    assert again.model.read_bytes() == first, "a finished run resumed must write the same file"
+
+
+def test_minutes_become_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module.Trainer, "seconds_per_step", lambda *_: 1.0)
+    whole = sum(stage.steps * nano_module._RELATIVE_COST[stage.name] for stage in _SHORT)
+    steps = nano_module._steps_for(_options(tmp_path), whole / 2)
+    assert steps == len(_SHORT), "never fewer than one a stage"
+    assert nano_module._steps_for(_options(tmp_path), 10 * whole) == 10 * len(_SHORT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"minutes": 1.0}, "--steps or --minutes"),
+        ({"steps": None, "minutes": -1.0}, "positive"),
+        ({"steps": 1}, "at least"),
+        ({"resume": True}, "run to resume"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        train_nano(_options(tmp_path, **changes))
