@@ -40,7 +40,7 @@ def guarded(
             continue
         if redo is None:
             raise NumericsError(_not_decodable(bad))
-        logger.warning("Frames %s are not finite in %s; decoding from there in float32.", _listed(bad), piece.dtype)
+        logger.warning("Frames %s are not finite; decoding from there in float32.", _listed(bad))
         yield from guarded(redo(frame), None, frame)
         return
 

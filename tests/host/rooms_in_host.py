@@ -15,7 +15,29 @@ CLIPS, FRAMES, SEED = 2, 3, 7
 
 def results(folder: str) -> dict[str, Any]:
     """Numbers for `test_rooms_in_host.py`."""
-    return {**sampling(folder), **decoding()}
+    return {**sampling(folder), **decoding(), "previews": previews()}
+
+
+def previews() -> list[list[Any]]:
+    """What the host's progress bar is told by two steps of each of two clips: done, total, size of the picture."""
+    import comfy.utils
+    import torch
+
+    host, types = (import_module(f"{pack_in_host.NAME}.{name}") for name in ("nodes.host", "svd_core.types"))
+    told: list[list[Any]] = []
+    before = host.args.preview_method, comfy.utils.PROGRESS_BAR_HOOK
+    host.args.preview_method = host.LatentPreviewMethod.Latent2RGB
+    comfy.utils.set_progress_bar_global_hook(
+        lambda done, total, image, node_id=None: told.append([done, total, image[0], list(image[1].size)])
+    )
+    try:
+        report = host.step_report(None, 2, 2)
+        for clip in (0, 1):
+            for index in (0, 1):
+                report(clip, types.StepInfo(index, 2, 1.0, torch.randn(3, 8, 6, 5)))
+    finally:
+        host.args.preview_method, comfy.utils.PROGRESS_BAR_HOOK = before
+    return told
 
 
 def sampling(folder: str) -> dict[str, float]:

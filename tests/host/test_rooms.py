@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.request
 from typing import Any
 
 import pytest
@@ -210,6 +212,24 @@ def test_what_the_node_can_know_is_refused_before_it_runs(server: Server, inputs
     with pytest.raises(PromptRefused) as refused:
         server.run(decoded(clip(condition=inputs)))
     assert next(iter(inputs)) in refused.value.details("condition")
+
+
+def test_cancel_stops_at_the_next_step_and_leaves_nothing_behind(server: Server) -> None:
+    expected = latents(server, clip(sample={"seed": 21}))
+    name = server.queue(clip(sample={"seed": 22, "steps": 900}))
+    deadline = time.monotonic() + 60
+    while not server.get("/queue")["queue_running"]:
+        assert time.monotonic() < deadline, "the graph never started"
+        time.sleep(0.1)
+    time.sleep(2)
+    urllib.request.urlopen(urllib.request.Request(server.url + "/interrupt", b"", method="POST"), timeout=30).close()
+    while name not in (history := server.get(f"/history/{name}")):
+        assert time.monotonic() < deadline, "still running a minute later"
+        time.sleep(0.1)
+    assert "execution_interrupted" in dict(history[name]["status"]["messages"])
+    # Other steps in between, so that nothing comes from the host's cache.
+    again = clip(sample={"seed": 21}, condition={"playback_fps": 9.0})
+    assert torch.equal(latents(server, again), expected)
 
 
 def test_the_example_runs(server: Server) -> None:

@@ -29,3 +29,7 @@ def test_overlap_hides_the_seams_of_the_host_s_decoder(results: dict[str, Any]) 
     assert results["faded chunks"] < results["hard chunks"], results
     assert results["tiles"] > 0
     assert "no temporal decoder" not in results["report"]
+
+
+def test_every_step_reports_and_shows_a_frame(results: dict[str, Any]) -> None:
+    assert results["previews"] == [[done, 4, "JPEG", [5, 6]] for done in (1, 2, 3, 4)]
