@@ -100,7 +100,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="video",
-        steps=1000,
+        steps=1320,
         batch=6,
         learning_rate=1.2e-3,
         warmup=20,

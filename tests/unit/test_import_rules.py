@@ -93,9 +93,7 @@ def test_every_room_has_a_level() -> None:
 def test_no_cycles_between_files() -> None:
     files = {module_of(path): path for path in sources()}
     edges = {
-        module: {
-            name for target in imports(path) for name in (target, target[:-1]) if name in files and name != module
-        }
+        module: {name for target in imports(path) for name in (target, target[:-1]) if name in files and name != module}
         for module, path in files.items()
         if path.name != "__init__.py"
     }
