@@ -155,8 +155,12 @@ def animate_latents(
 ) -> tuple[Tensor, ResolvedSettings]:
     """The same without decoding: latents `B T c h w` float32, times the scale factor, and the settings they had."""
     pixels = [to_pixels(image, background=settings.background) for image in images]
-    resolved = resolve(settings, model.config, sum(len(batch) for batch in pixels))
-    fitted = torch.cat([fit_image(batch, resolved.width, resolved.height) for batch in pixels])
+
+    def prepare(_: str) -> tuple[ResolvedSettings, Tensor]:
+        resolved = resolve(settings, model.config, sum(len(batch) for batch in pixels))
+        return resolved, torch.cat([fit_image(batch, resolved.width, resolved.height) for batch in pixels])
+
+    resolved, fitted = with_leaner_retry("preparing the clip", prepare, "the size asked for", None, watch.on_notice)
     chosen = plan or plan_for(model, resolved)
 
     def encode(_: str) -> ImageConditioning:

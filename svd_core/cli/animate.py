@@ -148,6 +148,7 @@ def plan_outputs(pictures: list[Path], out: Path, clip_format: str) -> list[Path
 
     if len(pictures) == 1:
         check_writable(out, folder=not check_suffix(out))
+        _spare_pictures(pictures, [out])
         return [out]
     if out.suffix.lower() in CLIP_SUFFIXES or out.is_file():
         remedy = "Name a folder, or give a single picture."
@@ -156,7 +157,16 @@ def plan_outputs(pictures: list[Path], out: Path, clip_format: str) -> list[Path
     targets = [out / f"{name}{suffix}" for name in _distinct([picture.stem for picture in pictures])]
     for target in targets:
         check_writable(target, folder=not suffix)
+    _spare_pictures(pictures, targets)
     return targets
+
+
+def _spare_pictures(pictures: list[Path], targets: list[Path]) -> None:
+    """A picture may be a gif or webp too, and its clip must not replace it."""
+    for target in targets:
+        if any(target.exists() and picture.exists() and target.samefile(picture) for picture in pictures):
+            found = f"the picture {target} itself"
+            raise InputError(explain("an output of another name than the pictures", found, "Choose another name."))
 
 
 def cautions(options: argparse.Namespace, native: SamplingDefaults) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`svd demo`: the embedded model on a bundled picture, from still to a little more motion than is good for it."""
+"""`svd demo`: the embedded model on a bundled picture, with little, its usual and more motion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .render import Rendered
 
 _ASSETS = Path(__file__).parent.parent / "assets"
-_BUCKETS = {"low": 30, "mid": 127, "high": 220}
+_BUCKETS = {"low": 16, "mid": 48, "high": 100}
 _SEEDS = (1, 2)
 # A clip below this many pixels is enlarged by a whole factor for the player.
 _COMFORTABLE_SIDE = 256

@@ -107,5 +107,5 @@ def _reduced(frame: Tensor) -> Tensor:
     scale = _LONGEST_SIDE / max(height, width)
     if scale >= 1:
         return frame
-    size = (round(height * scale), round(width * scale))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
     return F.interpolate(frame.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)

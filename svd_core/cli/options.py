@@ -59,7 +59,8 @@ def rate(option: str) -> Callable[[str], Fraction]:
 
     def parse(text: str) -> Fraction:
         try:
-            value = Fraction(text.strip())
+            # Plain digits only: 1e-999999999 is a number too, of a billion digits.
+            value = Fraction(text.strip()) if re.fullmatch(r"[0-9./]{1,40}", text.strip()) else Fraction(0)
         except (ValueError, ZeroDivisionError):
             value = Fraction(0)
         if not 0 < value <= 1000:

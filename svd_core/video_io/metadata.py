@@ -21,6 +21,7 @@ _EXIF_IFD = 0x8769
 _EXIF_MODEL = 0x0110
 # EXIF 2.3, table 9: the eight bytes that say how a user comment is coded; undefined leaves it to us (UTF-8).
 _COMMENT_CODE = b"\0" * 8
+_RATE_SIGNS, _RATE_LENGTH = frozenset("0123456789./"), 80
 _VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
 
 
@@ -36,9 +37,11 @@ def with_rate(metadata: Mapping[str, object], fps: Fraction) -> dict[str, object
 
 def stored_rate(metadata: Mapping[str, Any], measured: Fraction | None) -> Fraction | None:
     """The exact rate written by `with_rate`, unless the file has been retimed since (10 % off the container's)."""
+    text = str(metadata.get("fps", ""))[: _RATE_LENGTH + 1]
     try:
-        exact = Fraction(str(metadata["fps"]))
-    except (KeyError, ValueError, ZeroDivisionError):
+        # Files come from strangers, and 1e999999999 is a number of a billion digits: plain ones are enough.
+        exact = Fraction(text) if len(text) <= _RATE_LENGTH and set(text) <= _RATE_SIGNS else Fraction(0)
+    except (ValueError, ZeroDivisionError):
         return measured
     if exact <= 0 or (measured is not None and abs(measured / exact - 1) > Fraction(1, 10)):
         return measured

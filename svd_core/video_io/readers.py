@@ -146,20 +146,24 @@ def _folder_frames(source: Path) -> Iterator[Tensor]:
 def _probe_animation(source: Path) -> ClipInfo:
     with Image.open(source) as image:
         metadata = image_metadata(image)
-        milliseconds = sum(_frame_times(image))
-        frames = int(getattr(image, "n_frames", 1))
-        measured = Fraction(1000 * frames) / Fraction(milliseconds) if milliseconds else None
-        stated = Fraction(str(metadata.get("frames", 0))) if str(metadata.get("frames", 0)).isdigit() else Fraction(0)
-        # Encoders drop frames equal to the one before, so the rate is the stored one if the whole length agrees.
-        if stated and milliseconds:
-            measured = stated * 1000 / Fraction(milliseconds)
         return ClipInfo(
             width=image.width,
             height=image.height,
-            frames=frames,
-            fps=stored_rate(metadata, measured),
+            frames=int(getattr(image, "n_frames", 1)),
+            fps=_animation_rate(image, metadata),
             metadata=metadata,
         )
+
+
+def _animation_rate(image: Image.Image, metadata: dict[str, Any]) -> Fraction | None:
+    """The stored rate if the length of the file agrees with it, else the measured one."""
+    milliseconds = sum(_frame_times(image))
+    if not milliseconds:
+        return stored_rate(metadata, None)
+    # Encoders drop frames equal to the one before, so the number of frames asked for counts where it is known.
+    stated = metadata.get("frames")
+    frames = stated if type(stated) is int and stated > 0 else int(getattr(image, "n_frames", 1))
+    return stored_rate(metadata, Fraction(1000 * frames) / Fraction(milliseconds))
 
 
 def _frame_times(image: Image.Image) -> list[Fraction]:
@@ -175,7 +179,10 @@ def _frame_times(image: Image.Image) -> list[Fraction]:
 
 def _animation_frames(source: Path) -> Iterator[Tensor]:
     with Image.open(source) as image:
-        rate = stored_rate(image_metadata(image), None)
+        metadata = image_metadata(image)
+        rate = stored_rate(metadata, None)
+        if rate != _animation_rate(image, metadata):
+            rate = None  # retimed since: every frame counts once
         elapsed, shown = Fraction(0), 0
         for index in range(int(getattr(image, "n_frames", 1))):
             image.seek(index)

@@ -96,8 +96,10 @@ def check_suffix(path: Path) -> str:
     """The clip suffix of an output in small letters, "" for a folder of frames.
 
     Raises:
-        InputError: a suffix no clip is written as.
+        InputError: a suffix no clip is written as, or nothing in front of it.
     """
+    if path.name.lower() in CLIP_SUFFIXES:
+        raise InputError(explain("a file name in front of the suffix", repr(path.name), "Write for example clip.mp4."))
     suffix = path.suffix.lower()
     if suffix and suffix not in CLIP_SUFFIXES:
         raise InputError(choose_from("output suffix", path.name, [*CLIP_SUFFIXES, "none (a folder of PNG frames)"]))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from svd_core.cli import animate as command
 from svd_core.cli import render as render_module
@@ -182,6 +183,17 @@ def test_bad_outputs(model: Path, image: Path, tmp_path: Path, capsys: pytest.Ca
         # Not even root may create files there.
         assert_refused(animate(image, "-o", "/proc/a.mp4"), "/proc/a.mp4")
     assert sorted(os.listdir(tmp_path)) == ["cat.png", "full"]
+
+
+def test_pictures_are_never_replaced(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moving = tmp_path / "dog.gif"
+    Image.open(image).save(moving)
+    before = moving.read_bytes()
+    for words in ((moving, "-o", moving), (image, moving, "-o", tmp_path, "--format", "gif")):
+        assert_refused(run_here(capsys, "animate", *words, "--model", model), "dog.gif", "another name")
+    assert moving.read_bytes() == before and sorted(os.listdir(tmp_path)) == ["cat.png", "dog.gif"]
 
 
 def test_bad_models(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,7 +142,7 @@ def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert str(out) in outcome.out and "sheet.png" in outcome.out
     report = json.loads((out / "report.json").read_text())
     assert len(report["clips"]) == 6
-    assert {clip["settings"]["motion_bucket"] for clip in report["clips"]} == {30, 127, 220}
+    assert {clip["settings"]["motion_bucket"] for clip in report["clips"]} == {16, 48, 100}
     for clip in report["clips"]:
         assert clip["seed"] == clip["settings"]["seed"] and clip["seconds"] > 0
         assert set(clip["track"]["mean"]) == set(DIRECTIONS) and clip["track"]["frames"] == 4

@@ -263,3 +263,12 @@ def test_settings_travel_with_the_latents(model: Networks) -> None:
     assert latents.shape == (2, 4, 8, 6, 8) and resolved.seeds == (3, 4)
     clips = animate_clips(model, pictures(2), AnimateSettings(seed=3, fps=[5, 9]))
     assert [clip.fps for clip in clips] == [5, 9]
+
+
+def test_memory_that_ends_before_the_networks_start(model: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1279795208192 bytes.")
+
+    monkeypatch.setattr(pipeline, "resolve", refuse)
+    with pytest.raises(OutOfMemoryError, match="preparing the clip"):
+        animate_latents(model, pictures(1), AnimateSettings())

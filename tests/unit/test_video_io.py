@@ -119,6 +119,18 @@ def test_retimed_file_keeps_its_own_rate(tmp_path: Path) -> None:
         liar, save_all=True, duration=500, comment=b'{"fps":"8"}'
     )
     assert read_clip(liar).fps == 2
+    assert len(read_clip(liar)) == Image.open(liar).n_frames
+
+
+def test_rates_of_strangers_cost_nothing(tmp_path: Path) -> None:
+    """Neither a number of a billion digits nor a rate that would repeat every frame a thousand times."""
+    frames = [Image.fromarray(np.full((8, 8), shade, np.uint8)) for shade in (0, 200)]
+    for rate in ("20000", "1e999999999", "1e-999999999", "9" * 5000):
+        path = tmp_path / "clip.gif"
+        comment = f'{{"fps":"{rate}"}}'.encode()
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, comment=comment)
+        clip = read_clip(path)
+        assert (len(clip), clip.fps) == (2, 10), rate
 
 
 def test_frames_stream_in_and_out_one_at_a_time(tmp_path: Path) -> None:
@@ -302,6 +314,12 @@ def test_bad_clips_get_three_parts(tmp_path: Path) -> None:
     for path in (cut, noise, broken_gif, bare, tmp_path / "none.mp4"):
         with pytest.raises(SvdError, match=r"Expected .*; found "):
             read_clip(path)
+
+
+def test_suffix_without_a_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="in front of the suffix"):
+        write_clip(Frames(smooth_clip(), Fraction(8)), tmp_path / ".mp4")
+    assert os.listdir(tmp_path) == []
 
 
 def test_no_frames_and_unknown_suffix(tmp_path: Path) -> None:

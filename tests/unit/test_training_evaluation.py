@@ -1,0 +1,37 @@
+"""The judges' arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from svd_core.training.evaluation import coherent_flow, decibels, mean_flow, spearman
+from svd_core.training.sheet import contact_sheet
+from svd_core.training.worlds import HELD_OUT, WorldSize, draw_clips
+
+
+def test_decibels_average_errors_first() -> None:
+    black = torch.full((2, 3, 4, 4), -1.0)
+    grey = black + torch.tensor([0.2, 0.0])[:, None, None, None]
+    assert decibels(grey, black) == pytest.approx(-10 * torch.log10(torch.tensor(0.1**2 / 2)).item(), abs=1e-4)
+
+
+def test_rank_correlation_sees_order_alone() -> None:
+    order = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert spearman(order, order.exp()) == pytest.approx(1)
+    assert spearman(order, -order) == pytest.approx(-1)
+    assert spearman(order, torch.tensor([1.0, 3.0, 2.0, 4.0])) == pytest.approx(0.8)
+
+
+def test_flicker_cancels_in_coherent_motion() -> None:
+    still = draw_clips(2, HELD_OUT, range(1), WorldSize(frames=8), move="static", speed=0.0).pixels[0]
+    noise = 0.05 * torch.randn(still.shape, generator=torch.Generator().manual_seed(0))
+    moving = draw_clips(2, HELD_OUT, range(1), WorldSize(frames=8), move="pan_right", speed=1 / 64).pixels[0]
+    assert coherent_flow(moving) == pytest.approx(mean_flow(moving), rel=0.05)
+    steps, shared = mean_flow((still + noise).clamp(-1, 1)), coherent_flow((still + noise).clamp(-1, 1))
+    assert shared < 0.7 * steps, f"flicker reads {steps:.3f} px a step, {shared:.3f} coherent"
+
+
+def test_sheet_has_a_row_a_clip() -> None:
+    image = contact_sheet(torch.zeros(3, 5, 3, 8, 10), columns=4, scale=2)
+    assert image.size == (4 * 12 * 2, 3 * 10 * 2)
