@@ -295,7 +295,7 @@ def _denoiser(unet: VideoUNet, conditioning: ImageConditioning, plan: ExecutionP
 
 def _refuse_camera(camera: Sequence[object]) -> None:
     if len(camera) > 0:
-        remedy = "Leave `camera` empty; the camera module is not in this version."
+        remedy = "Leave `camera` empty; directed moves are not in this version."
         raise InputError(explain("no camera moves", f"{len(camera)}", remedy))
 
 

@@ -136,4 +136,7 @@ def _fail(error: BaseException, sentence: str, arguments: Sequence[str]) -> int:
 def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if "--debug" in sys.argv:
         sys.__excepthook__(kind, error, trace)
+    if issubclass(kind, KeyboardInterrupt):
+        write_error("Stopped.")
+        return
     write_error(f"Internal error ({kind.__name__}: {error}). Run again with --debug and report what it shows.")

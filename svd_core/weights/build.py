@@ -190,7 +190,8 @@ def _with_encoder_note(
 ) -> LoadReport:
     """Say how far the encoder not chosen is from the one used, where a file holds two."""
     used, other, config = detection.places.encoder, detection.alternative, detection.config
-    if used is None or other is None or config is None:
+    # Our own files hold one encoder twice, the second with its quant_conv folded in: nothing to choose between.
+    if used is None or other is None or config is None or detection.layout == "svd_studio":
         return report
 
     def read(name: str) -> Tensor | None:

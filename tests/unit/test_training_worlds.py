@@ -88,6 +88,6 @@ def test_subjects_change_the_label_where_they_cover() -> None:
 
 def test_bucket_is_speed_a_second() -> None:
     assert motion_bucket(1.0, 8, 64) == pytest.approx(2 * motion_bucket(0.5, 8, 64))
-    assert motion_bucket(1.0, 16, 64) == pytest.approx(2 * motion_bucket(1.0, 8, 64))
+    assert motion_bucket(0.5, 16, 64) == pytest.approx(2 * motion_bucket(0.5, 8, 64))
     assert requested_flow(motion_bucket(1.3, 9, 128), 9, 128) == pytest.approx(1.3)
     assert motion_bucket(100.0, 15, 64) == 255
