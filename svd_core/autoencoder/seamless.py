@@ -1,11 +1,14 @@
 """One clip through our own decoder in chunks and tiles, as close to decoding it whole as measured statistics allow.
 
 Convolutions along time carry their frames from chunk to chunk (`streaming.py`); what chunks and tiles would still
-change are the norms' statistics, so these are measured over the whole clip in passes ahead of the last.
+change are the norms' statistics, so these are measured over the whole clip in passes ahead of the last. Chunks are
+measured as they are decoded. Tiles are not: their own statistics say little about the frame's, and correcting them
+pass by pass was measured to diverge. So for tiles a few whole frames at a time are measured instead.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +19,12 @@ from torch import Tensor
 from ..errors import NumericsError, explain
 from .decoder import Decoder
 from .precision import float32_twin, guarded, logger
-from .statistics import Area, Statistics, Supplied
+from .statistics import Statistics, Supplied
 from .streaming import stream
 from .tiles import Grid, Tile
+
+# Most whole frames measured together ahead of tiles: enough for neighbours in time, few enough for memory.
+_WHOLE_FRAMES = 4
 
 Tick = Callable[[int], None]
 """Told the number of frames that were just fed into the decoder."""
@@ -48,23 +54,28 @@ class SeamlessClip:
         self._grid = Grid(height, width, division.tile or max(height, width), division.tile_overlap)
 
     @property
-    def passes(self) -> int:
-        """How often every frame goes through the decoder, once for each tile and pass."""
-        return (1 + self._measuring_passes) * len(self._grid)
+    def work(self) -> int:
+        """How many frames go into the decoder in all, each once for every tile and pass."""
+        return self._frames * (self._measuring_passes + len(self._grid))
+
+    @property
+    def _tiled(self) -> bool:
+        return len(self._grid) > 1
 
     @property
     def _measuring_passes(self) -> int:
-        return self._division.measuring_passes if self._chunked or len(self._grid) > 1 else 0
+        asked = self._division.measuring_passes
+        return min(asked, 1) if self._tiled else asked if self._chunked else 0
 
     def frames(self) -> Iterator[Tensor]:
         """Finished float32 frames `n 3 H W` in order; with tiles all of them at the end."""
         known: Statistics | None = None
         for _ in range(self._measuring_passes):
             known = self._measure(known)
-        if len(self._grid) == 1:
-            yield from self._decode(next(iter(self._grid)), known)
-        else:
+        if self._tiled:
             yield self._decode_tiles(known)
+        else:
+            yield from self._decode(next(iter(self._grid)), known)
 
     def _decode_tiles(self, known: Statistics | None) -> Tensor:
         canvas: Tensor | None = None
@@ -114,10 +125,19 @@ class SeamlessClip:
 
     def _measured_by(self, decoder: Decoder, latents: Tensor, known: Statistics | None) -> Statistics:
         measured = Statistics()
-        for tile in self._grid:
-            for _ in self._pieces(decoder, tile, latents, known=known, measured=measured):
-                pass
+        if self._tiled:
+            self._measure_whole_frames(decoder, latents, measured)
+            return measured
+        for _ in self._pieces(decoder, next(iter(self._grid)), latents, known=known, measured=measured):
+            pass
         return measured
+
+    def _measure_whole_frames(self, decoder: Decoder, latents: Tensor, measured: Statistics) -> None:
+        # Evenly, because a frame measured without neighbours would count for a clip of its own.
+        size = math.ceil(self._frames / math.ceil(self._frames / min(_WHOLE_FRAMES, self._division.chunk)))
+        for index, few in enumerate(self._chunks(latents, size)):
+            counting = Supplied(decoder, measured=measured, per_frame=True, first_frame=index * size)
+            decoder(few, few.shape[0], counting)
 
     def _pieces(
         self,
@@ -129,11 +149,10 @@ class SeamlessClip:
         measured: Statistics | None = None,
         first_frame: int = 0,
     ) -> Iterator[Tensor]:
-        if not self._chunked and len(self._grid) == 1:
+        if not self._chunked and not self._tiled:
             return self._whole(decoder, latents)
-        area = self._area(tile) if len(self._grid) > 1 else None
         stem = Supplied(decoder, known=known, measured=measured)
-        rise = Supplied(decoder, known=known, measured=measured, area=area, first_frame=first_frame)
+        rise = Supplied(decoder, known=known, measured=measured, per_frame=self._tiled, first_frame=first_frame)
         return stream(decoder, self._chunks(latents), stem, rise, partial(self._grid.cut, tile=tile))
 
     def _whole(self, decoder: Decoder, latents: Tensor) -> Iterator[Tensor]:
@@ -141,17 +160,7 @@ class SeamlessClip:
         for chunk in self._chunks(latents):
             yield decoder(chunk, chunk.shape[0])
 
-    def _chunks(self, latents: Tensor) -> Iterator[Tensor]:
-        for chunk in latents.split(self._division.chunk):
+    def _chunks(self, latents: Tensor, size: int | None = None) -> Iterator[Tensor]:
+        for chunk in latents.split(size or self._division.chunk):
             self._tick(chunk.shape[0])
             yield chunk
-
-    def _area(self, tile: Tile) -> Area:
-        rows, columns = tile.rows, tile.columns
-        return Area(
-            top=rows.own_start - rows.start,
-            bottom=rows.own_end - rows.start,
-            left=columns.own_start - columns.start,
-            right=columns.own_end - columns.start,
-            width=columns.end - columns.start,
-        )

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Span:
-    """One piece from `start` to `end`; `own_start` to `own_end` is the part no other piece owns."""
+    """One piece from `start` to `end`."""
 
     start: int
     end: int
-    own_start: int
-    own_end: int
 
     @property
     def cells(self) -> slice:
@@ -27,16 +25,11 @@ class Span:
 def cover(length: int, size: int, overlap: int) -> tuple[Span, ...]:
     """As few pieces of at most `size` as sharing `overlap` with each neighbour allows, about equally long."""
     if length <= size:
-        return (Span(start=0, end=length, own_start=0, own_end=length),)
+        return (Span(0, length),)
     count = math.ceil((length - overlap) / (size - overlap))
     stride = math.ceil((length - overlap) / count)
     starts = range(0, length - overlap, stride)
-    ends = [min(start + stride + overlap, length) for start in starts]
-    borders = [0, *(start + overlap // 2 for start in starts[1:]), length]
-    return tuple(
-        Span(start=start, end=end, own_start=borders[index], own_end=borders[index + 1])
-        for index, (start, end) in enumerate(zip(starts, ends, strict=True))
-    )
+    return tuple(Span(start, min(start + stride + overlap, length)) for start in starts)
 
 
 def shares(spans: tuple[Span, ...], scale: int = 1) -> tuple[Tensor, ...]:

@@ -7,29 +7,12 @@ has other averages than the whole, which is what makes chunks flicker and tiles 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 _COUNT, _SUM, _SQUARES = range(3)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Area:
-    """The part of a tile that no other tile measures, and the width of the tile, in latent cells."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-    width: int
-
-    def of(self, frame: Tensor) -> Tensor:
-        """That part of `c h w` at whatever resolution the layer works."""
-        scale = frame.shape[-1] // self.width
-        return frame[:, self.top * scale : self.bottom * scale, self.left * scale : self.right * scale]
 
 
 class Statistics:
@@ -60,8 +43,9 @@ class Statistics:
 class Supplied:
     """A `Normalise` that uses the statistics `known` and counts what it sees into `measured`; either may be absent.
 
-    Without `known` every piece uses its own. Spatial norms do so anyway and are not counted, unless an `area`
-    says that only a tile of each frame passes by. One instance serves one pass over one clip from `first_frame` on.
+    Without `known` every norm uses those of its own input. Spatial norms always do and are not counted, unless
+    `per_frame` is set, which is for when only a tile of each frame will pass, or to measure for that. One instance
+    serves one pass over one clip, from `first_frame` on.
     """
 
     def __init__(
@@ -70,13 +54,13 @@ class Supplied:
         *,
         known: Statistics | None = None,
         measured: Statistics | None = None,
-        area: Area | None = None,
+        per_frame: bool = False,
         first_frame: int = 0,
     ) -> None:
         self._names = {module: name for name, module in decoder.named_modules()}
         self._known = known
         self._measured = measured
-        self._area = area
+        self._per_frame = per_frame
         self._next_row: dict[nn.Module, int] = {}
         self._first_frame = first_frame
         self._affine: dict[nn.Module, tuple[Tensor, Tensor]] = {}
@@ -86,7 +70,7 @@ class Supplied:
         if x.ndim == 5:
             self._measure(norm, x[0, :, repeated:].unbind(dim=1), [0] * (x.shape[2] - repeated))
             return norm(x) if self._known is None else self._normalise(self._known, norm, x, [0])
-        if self._area is None:
+        if not self._per_frame:
             return norm(x)
         rows = self._rows(norm, x.shape[0])
         self._measure(norm, x, rows)
@@ -99,8 +83,7 @@ class Supplied:
         if self._measured is None:
             return
         for frame, row in zip(frames, rows, strict=True):
-            counted = frame if self._area is None else self._area.of(frame)
-            self._measured.add(self._names[norm], row, counted, norm.num_groups)
+            self._measured.add(self._names[norm], row, frame, norm.num_groups)
 
     def _normalise(self, known: Statistics, norm: nn.GroupNorm, clip: Tensor, rows: list[int]) -> Tensor:
         """clip `1 c t h w`, with one row for all its frames or one each."""

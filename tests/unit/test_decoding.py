@@ -15,7 +15,7 @@ from svd_core.autoencoder.autoencoder import Autoencoder
 from svd_core.autoencoder.decoding import decode_clip, stream_clip
 from svd_core.autoencoder.norms import own_statistics
 from svd_core.autoencoder.spans import cover, shares
-from svd_core.autoencoder.statistics import Area, Statistics, Supplied
+from svd_core.autoencoder.statistics import Statistics, Supplied
 from svd_core.autoencoder.streaming import stream
 from svd_core.config import AutoencoderConfig
 from svd_core.errors import Cancelled, InputError, NumericsError
@@ -69,8 +69,7 @@ def whole(network: Autoencoder, clip: Tensor, frames: int) -> Tensor:
 )
 def test_spans_cover_once(length: int, size: int, overlap: int) -> None:
     spans = cover(length, size, overlap)
-    owned = [place for span in spans for place in range(span.own_start, span.own_end)]
-    assert owned == list(range(length))
+    assert (spans[0].start, spans[-1].end) == (0, length)
     assert max(span.end - span.start for span in spans) <= size
     assert all(left.end - right.start >= overlap for left, right in pairwise(spans))
     total = torch.zeros(length * 2)
@@ -98,19 +97,16 @@ def test_supplied_statistics_equal_the_norm() -> None:
         assert_close(half.float(), norm(clip.half()).float(), 2e-3)
 
 
-def test_an_area_is_measured_per_frame() -> None:
+def test_spatial_norms_are_measured_per_frame() -> None:
     decoder = nn.Sequential(nn.GroupNorm(2, 6))
-    norm = decoder[0]
     frames = torch.randn(3, 6, 4, 8, generator=torch.Generator().manual_seed(0))
     measured = Statistics()
-    for left in (0, 2):
-        area = Area(top=0, bottom=2, left=0, right=2, width=2)
-        tile = frames[..., left * 2 : left * 2 + 4]
-        Supplied(decoder, measured=measured, area=area)(norm, tile)
-    mean, variance = measured.mean_and_variance("0", 2)
-    grouped = frames[2].double().reshape(2, -1)
-    assert_close(mean, grouped.mean(dim=1), 1e-6)
-    assert_close(variance, grouped.var(dim=1, correction=0), 1e-6)
+    with torch.no_grad():
+        Supplied(decoder, measured=measured, per_frame=True)(decoder[0], frames[:1])
+        Supplied(decoder, measured=measured, per_frame=True, first_frame=1)(decoder[0], frames[1:])
+        whole_frames = decoder[0](frames)
+        tile = Supplied(decoder, known=measured, per_frame=True)(decoder[0], frames[..., :3])
+    assert_close(tile, whole_frames[..., :3], 1e-6)
 
 
 # --- chunks -------------------------------------------------------------------------------------------------------
@@ -183,16 +179,17 @@ def test_measured_tiles_come_closer(config: AutoencoderConfig) -> None:
     measured = relative_l2(decode_clip(network, clip, 3, tile=10, tile_overlap=4), expected)
     print(f"tiles with their own statistics {own:.4f}, measured {measured:.4f}")
     assert own > 0.05, f"tiles differ by only {own:.1e}: this test cannot fail"
-    assert measured < own / 2, f"error {measured:.4f} against {own:.4f} with each tile's own statistics"
+    assert measured < own / 4, f"error {measured:.4f} against {own:.4f} with each tile's own statistics"
 
 
 def test_tiles_and_chunks_together(network: Autoencoder) -> None:
-    clip = drifting(6, 12, 12)
-    expected = whole(network, clip, 6)
+    clip = drifting(8, 12, 12)
+    expected = whole(network, clip, 8)
     own, measured = (
-        relative_l2(decode_clip(network, clip, 6, chunk=4, tile=8, tile_overlap=4, measuring_passes=passes), expected)
+        relative_l2(decode_clip(network, clip, 8, chunk=4, tile=8, tile_overlap=4, measuring_passes=passes), expected)
         for passes in (0, 1)
     )
+    print(f"tiles and chunks with their own statistics {own:.4f}, measured {measured:.4f}")
     assert measured < own / 1.5, f"error {measured:.4f} against {own:.4f} without measuring"
 
 
