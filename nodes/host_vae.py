@@ -11,15 +11,15 @@ from torch import Tensor
 
 from ..svd_core.autoencoder.autoencoder import Autoencoder
 from ..svd_core.autoencoder.decoding import stream_clip
+from ..svd_core.autoencoder.footprint import decode_bytes
 from ..svd_core.memory import with_leaner_retry
 from ..svd_core.weights.encoders import fold_quant_conv
 from .host import VAE, ModelPatcher, management, quietly
 
 # Latent cells along a tile where the whole frame does not fit.
 _TILE = 32
-# The widest moment lies at full resolution: a chunk of eight frames and four held back by each temporal layer,
-# three tensors of the outermost width and two of the next.
-_FRAMES_HELD, _NEAR_HELD, _FAR_HELD = 12, 3, 2
+# What `stream_clip` feeds together unless told otherwise.
+_CHUNK = 8
 
 
 class HostVAE(VAE):
@@ -63,7 +63,7 @@ class HostVAE(VAE):
         def run(tile: int) -> Tensor:
             self._make_room(latents.shape, tile)
             tiling = {"tile": tile, "tile_overlap": tile_overlap} if tile else {}
-            pieces = stream_clip(self.first_stage_model, latents.to(self.device), len(latents), **tiling)
+            pieces = stream_clip(self.first_stage_model, latents.to(self.device), len(latents), chunk=_CHUNK, **tiling)
             frames = [self.process_output(piece).to(self.output_device) for piece in pieces]
             return rearrange(torch.cat(frames), "t c h w -> t h w c")
 
@@ -71,11 +71,14 @@ class HostVAE(VAE):
 
     def _make_room(self, shape: Sequence[int], tile: int) -> None:
         _, _, height, width = shape
-        if tile:
-            height, width = min(height, tile), min(width, tile)
-        cells = self.upscale_ratio**2 * height * width
-        near, far = self.first_stage_model.config.channels[:2]
-        needed = _FRAMES_HELD * cells * (_NEAR_HELD * near + _FAR_HELD * far) * self.vae_dtype.itemsize
+        needed = decode_bytes(
+            self.first_stage_model.config,
+            chunk=_CHUNK,
+            tile=tile or None,
+            height=height,
+            width=width,
+            bytes_per_value=self.vae_dtype.itemsize,
+        )
         management.load_models_gpu([self.patcher], memory_required=needed)
 
     def get_sd(self) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from .streaming import stream
 from .tiles import Grid, Tile
 
 # Most whole frames measured together ahead of tiles: enough for neighbours in time, few enough for memory.
-_WHOLE_FRAMES = 4
+WHOLE_FRAMES = 4
 
 Tick = Callable[[int], None]
 """Told the number of frames that were just fed into the decoder."""
@@ -134,7 +134,7 @@ class SeamlessClip:
 
     def _measure_whole_frames(self, decoder: Decoder, latents: Tensor, measured: Statistics) -> None:
         # Evenly, because a frame measured without neighbours would count for a clip of its own.
-        size = math.ceil(self._frames / math.ceil(self._frames / min(_WHOLE_FRAMES, self._division.chunk)))
+        size = math.ceil(self._frames / math.ceil(self._frames / min(WHOLE_FRAMES, self._division.chunk)))
         for index, few in enumerate(self._chunks(latents, size)):
             counting = Supplied(decoder, measured=measured, per_frame=True, first_frame=index * size)
             decoder(few, few.shape[0], counting)

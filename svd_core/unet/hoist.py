@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .plan import FAST, ExecutionPlan
 from .residency import constants_on, hoisted_modules
@@ -26,6 +26,7 @@ class HoistedUNet:
     vector: Tensor
     num_frames: int
     plan: ExecutionPlan = FAST
+    _watched: tuple[nn.Module, ...] = ()
     _mark: WeightsMark | None = None
     _clip: ClipConstants | None = None
     _steps: dict[float, StepConstants] = field(default_factory=dict[float, StepConstants])
@@ -36,7 +37,10 @@ class HoistedUNet:
 
     def constants(self, c_noise: float, device: torch.device) -> StepConstants:
         """The constants of one noise level, from memory when nothing they depend on has changed."""
-        mark = WeightsMark.of(self.unet)
+        if not self._watched:
+            # The walk over all modules costs more than the look at the weights: once, not every step.
+            self._watched = tuple(m for root in hoisted_modules(self.unet) for m in root.modules())
+        mark = WeightsMark.of(self._watched)
         if self._clip is None or self._mark is None or mark.numbers != self._mark.numbers:
             self._mark = mark
             self._steps.clear()
@@ -59,11 +63,11 @@ class WeightsMark:
     kept: tuple[object, ...]
 
     @staticmethod
-    def of(unet: VideoUNet) -> WeightsMark:
+    def of(modules: tuple[nn.Module, ...]) -> WeightsMark:
         """Numbers change when a hoisted weight is replaced or written to, or a hoisted layer gets another forward."""
         numbers: list[int] = []
         kept: list[object] = []
-        for module in (module for root in hoisted_modules(unet) for module in root.modules()):
+        for module in modules:
             override = module.__dict__.get("forward")
             numbers.append(id(override))
             kept.append(override)

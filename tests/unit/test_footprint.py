@@ -12,5 +12,6 @@ def test_chunk_tile_and_dtype_scale_it() -> None:
     assert whole == 12 * 1024 * 576 * (3 * 128 + 2 * 256) * 2
     assert decode_bytes(SVD.autoencoder, chunk=2, tile=None, **shape) * 2 == whole
     assert decode_bytes(SVD.autoencoder, chunk=8, tile=None, **shape | {"bytes_per_value": 4}) == 2 * whole
-    assert decode_bytes(SVD.autoencoder, chunk=8, tile=36, **shape) * 72 * 128 == whole * 36 * 36
+    assert decode_bytes(SVD.autoencoder, chunk=8, tile=36, **shape) * 12 == whole * 4, "four whole frames are measured"
+    assert decode_bytes(SVD.autoencoder, chunk=1, tile=64, **shape) * 72 * 128 * 12 == whole * 5 * 64 * 64
     assert decode_bytes(SVD.autoencoder, chunk=8, tile=500, **shape) == whole
