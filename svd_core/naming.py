@@ -30,26 +30,27 @@ def fill_template(template: str, values: Mapping[str, object], now: datetime) ->
     def fill(place: re.Match[str]) -> str:
         name, _, form = place[1].partition(":")
         if name == "date":
-            return _safe(_dated(form or "yyyy-MM-dd", now))
+            return safe(_dated(form or "yyyy-MM-dd", now))
         if name == "time":
             return now.strftime("%H-%M-%S")
         if place[1] not in values:
             known = sorted({"date", "time", *values})
             listed = ", ".join(known[:_LISTED]) + (" ..." if len(known) > _LISTED else "")
             raise InputError(explain(f"a name among {listed}", place[0], "Correct the name between the % signs."))
-        return _safe(str(values[place[1]]))
+        return safe(str(values[place[1]]))
 
     filled = _PLACE.sub(fill, template).strip()
     parts = [part for part in re.split(r"[\\/]", filled) if part]
     if not parts or ".." in parts or re.match(r"[\\/]|[A-Za-z]:", filled):
         remedy = "Write a name, or folders and a name, without .. or a drive."
         raise InputError(explain("a name inside the output folder", repr(filled), remedy))
-    return "/".join([*map(_safe, parts)])
+    return "/".join([*map(safe, parts)])
 
 
 def _dated(form: str, now: datetime) -> str:
     return re.sub("|".join(_DATE_PARTS), lambda part: now.strftime(_DATE_PARTS[part[0]]), form)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """One part of a file name, at most 80 characters, that every system takes."""
     return _FORBIDDEN.sub("_", text)[:_LONGEST_VALUE].strip(" .") or "_"

@@ -85,13 +85,14 @@ class Track:
         return {axis: value * float(self.fps) for axis, value in self.mean.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers and lists: frames, fps, per_frame, mean, per_second, confidence, residual, cuts."""
+        """Plain numbers and lists; `trusted` counts the pairs that were aligned, where it is 0 nothing was measured."""
         return {
             "frames": self.frames,
             "fps": float(self.fps),
             "per_frame": {axis: values.tolist() for axis, values in self._steps().items()},
             "mean": self.mean,
             "per_second": self.per_second,
+            "trusted": int(self.trusted.sum()),
             "confidence": self.confidence.tolist(),
             "residual": self.residual.tolist(),
             "cuts": list(self.cuts),

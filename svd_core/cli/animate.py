@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console.of(options)
     pictures = words.pictures(options.images)
     targets = plan_outputs(pictures, Path(options.out), options.format)
-    settings = _settings(options)
+    settings = settings_of(options)
     from .models import load
 
     model = load(options, console)
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
     failed: list[dict[str, str]] = []
     for picture, target in zip(pictures, targets, strict=True):
         try:
-            rendered = _one(model, picture, target, settings, options, console)
+            rendered = render_one(model, picture, target, settings, options, console, {"image": picture.name})
         except Cancelled:
             raise
         except SvdError as error:
@@ -192,7 +192,7 @@ def _distinct(names: list[str]) -> list[str]:
     return result
 
 
-def _settings(options: argparse.Namespace) -> AnimateSettings:
+def settings_of(options: argparse.Namespace) -> AnimateSettings:
     """The settings asked for; names of solvers and curves are checked here, before a large model is read."""
     from ..sampling import get_solver, make_schedule, parse_guidance
     from ..settings import AnimateSettings
@@ -216,28 +216,34 @@ def _settings(options: argparse.Namespace) -> AnimateSettings:
     )
 
 
-def _one(
+def render_one(
     model: SvdModel,
     picture: Path,
     target: Path,
     settings: AnimateSettings,
     options: argparse.Namespace,
     console: Console,
+    source: dict[str, Any],
 ) -> Rendered:
+    """One picture to one clip; `source` is recorded inside it, beside the settings.
+
+    Raises:
+        SvdError: the picture, the rendering or the writing failed.
+    """
     from ..video_io import read_picture
     from .render import render
 
-    source = read_picture(picture)
-    for notice in source.notices:
+    read = read_picture(picture)
+    for notice in read.notices:
         console.note(notice)
     return render(
         model,
-        source.over(),
+        read.over(),
         target,
         settings,
         console=console,
         label=picture.name,
-        source={"image": picture.name},
+        source=source,
         decode_chunk=options.decode_chunk,
     )
 

@@ -50,18 +50,25 @@ def run(options: argparse.Namespace) -> int:
     facts: dict[str, Any] = {**track.to_json(), **clip_report(clip, track).to_json()}
     console.result(facts)
     console.say(f"{options.path}: {len(clip)} frames at {float(clip.fps):g} frames a second")
-    rows = [
-        (axis, f"{facts['mean'][axis]:+.3f}", f"{facts['per_second'][axis]:+.3f}", unit) for axis, unit in _AXES.items()
-    ]
-    console.table(("camera", "per frame", "per second", "unit"), rows)
+    pairs, lost = len(clip) - 1, int((~track.trusted).sum())
+    if lost == pairs:
+        console.say("The camera could not be measured: no frame shows enough of the one before.")
+    else:
+        console.table(("camera", "per frame", "per second", "unit"), _rows(facts))
     for key in ("motion", "flicker", "colour_drift", "sharpness"):
         console.say(f"{key.ljust(12)}  {facts[key]:.3f}")
-    lost = int((~track.trusted).sum())
-    if lost:
-        console.say(f"In {lost} of {len(clip) - 1} pairs of frames the picture was not found again; they do not count.")
+    if 0 < lost < pairs:
+        console.say(f"In {lost} of {pairs} pairs of frames the picture was not found again; they do not count.")
     if facts["cuts"]:
         console.say(f"cuts at frames {', '.join(str(frame) for frame in facts['cuts'])}")
     return 0
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The camera table."""
+    return [
+        (axis, f"{facts['mean'][axis]:+.3f}", f"{facts['per_second'][axis]:+.3f}", unit) for axis, unit in _AXES.items()
+    ]
 
 
 def read(path: Path, fps: Fraction | None, console: Console) -> Frames:

@@ -107,6 +107,14 @@ def test_measure_folder_without_a_rate(tmp_path: Path, capsys: pytest.CaptureFix
     assert "stores no rate" not in outcome.err
 
 
+def test_measure_without_texture_does_not_print_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plain.mp4"
+    write_clip(Frames(torch.full((4, 48, 48, 3), 0.5), Fraction(8)), path)
+    shown = run_here(capsys, "measure", path).out
+    assert "could not be measured" in shown and "per second" not in shown
+    assert json.loads(run_here(capsys, "measure", path, "--json").out)["trusted"] == 0
+
+
 def test_measure_reduces_large_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from svd_core.cli.output import Console
 

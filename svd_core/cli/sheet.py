@@ -1,0 +1,37 @@
+"""`svd sheet`: the contact sheets of a sweep, drawn again from its manifest."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .output import Console
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Options of `svd sheet`."""
+    parser = subparsers.add_parser("sheet", help="draw the contact sheets of a sweep", description=__doc__)
+    parser.add_argument("folder", metavar="DIR", help="the folder of a sweep")
+    parser.add_argument("--rows", metavar="AXIS", help="what runs down")
+    parser.add_argument("--columns", metavar="AXIS", help="what runs across; other axes turn the pages")
+    parser.add_argument("--moving", action="store_true", help="also sheet.webp, in which every clip plays")
+    parser.add_argument("--json", action="store_true", help="print one JSON document with the files")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw and say where."""
+    from .sweep import draw
+
+    console = Console.of(options)
+    folder = Path(options.folder)
+    written = draw(folder, folder.resolve().name, rows=options.rows, columns=options.columns)
+    if options.moving:
+        from ..sweep.sheets import SheetStyle, read_sheet, write_moving
+
+        sheet = read_sheet(folder, rows=options.rows, columns=options.columns)
+        written.append(write_moving(sheet, folder / "sheet.webp", SheetStyle()))
+    console.result({"files": [str(path) for path in written]})
+    for path in written:
+        console.say(str(path))
+    return 0

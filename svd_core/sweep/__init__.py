@@ -1,0 +1,4 @@
+"""Sweeps: many clips from one plan, with a record on disk that survives whatever stops the work.
+
+Planning and bookkeeping here are plain Python without torch; a plan of ten thousand cells opens in a moment.
+"""

@@ -1,0 +1,146 @@
+"""What is varied: an axis is a name and the values it takes, however the plan writes them down."""
+
+from __future__ import annotations
+
+import glob
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from ..errors import InputError, explain
+
+Value: TypeAlias = str | int | float | bool | None
+
+MOST_VALUES = 100_000
+_FORMS = '"values": [...], "range": [start, stop, step], "glob": "..." or "count": n with "base": s'
+# 2**63 - 1 is the last seed a generator takes.
+_LAST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """`name` is a long option of `svd animate` with `_` for `-` (or a binding of a graph); `values` are distinct."""
+
+    name: str
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", self.name):
+            remedy = "Name it after the option it varies, for example motion_bucket."
+            raise InputError(explain("an axis name of letters, digits and _", repr(self.name), remedy))
+        if not 1 <= len(self.values) <= MOST_VALUES:
+            found = f"{len(self.values)} on {self.name}"
+            raise InputError(explain(f"1 to {MOST_VALUES:,} values on an axis", found, "Correct the axis."))
+        seen: set[tuple[type, Value]] = set()
+        for value in self.values:
+            if (type(value), value) in seen:
+                raise InputError(explain(f"each value of {self.name} once", f"{value!r} twice", "Remove one of them."))
+            seen.add((type(value), value))
+
+
+def parse_axis(entry: object, folder: Path) -> Axis:
+    """An axis from its JSON form; patterns of files are looked up in `folder`, the plan's own.
+
+    Raises:
+        InputError: none of the forms, several at once, values that are no JSON scalars, or a pattern without files.
+    """
+    if not isinstance(entry, Mapping):
+        raise InputError(explain(f"an axis as an object with a name and {_FORMS}", repr(entry)[:80], "Correct it."))
+    fields = cast("Mapping[str, Any]", entry)
+    name = _name(fields)
+    forms = [form for form in ("values", "range", "glob", "count") if form in fields]
+    if len(forms) != 1:
+        found = " and ".join(forms) or "none of them"
+        raise InputError(explain(f"axis {name} with exactly one of {_FORMS}", found, "Correct the axis."))
+    unknown = sorted(set(fields) - {"name", "base", *forms})
+    if unknown or ("base" in fields and forms != ["count"]):
+        found = ", ".join(unknown) or "base without count"
+        raise InputError(explain(f"axis {name} with exactly one of {_FORMS}", found, "Remove what is too much."))
+    if forms == ["values"]:
+        return Axis(name, _values(name, fields["values"]))
+    if forms == ["range"]:
+        return Axis(name, spread(name, fields["range"]))
+    if forms == ["glob"]:
+        return Axis(name, matching(name, fields["glob"], folder))
+    return Axis(name, _seeds(name, fields["count"], fields.get("base", 0)))
+
+
+def spread(name: str, limits: object) -> tuple[int | float, ...]:
+    """`[start, stop, step]` -> start, start + step, ... up to and with stop, without the errors of binary fractions.
+
+    Raises:
+        InputError: not three finite numbers, a step of 0 or away from stop, or too many values.
+    """
+    numbers = cast("Sequence[Any]", limits) if isinstance(limits, Sequence) and not isinstance(limits, str) else ()
+    if len(numbers) != 3 or not all(_is_number(number) for number in numbers):
+        remedy = "Write for example [60, 180, 40]."
+        raise InputError(explain(f"range of {name} as [start, stop, step]", repr(limits)[:80], remedy))
+    start, stop, step = (Decimal(str(number)) for number in numbers)
+    if step == 0 or (stop - start) * step < 0:
+        remedy = "Give a step that leads from start to stop."
+        raise InputError(explain(f"a step from {start} towards {stop} on {name}", str(step), remedy))
+    count = int((stop - start) / step) + 1
+    if count > MOST_VALUES:
+        raise InputError(explain(f"at most {MOST_VALUES:,} values on {name}", f"{count:,}", "Give a larger step."))
+    whole = all(isinstance(number, int) for number in numbers)
+    values = (start + index * step for index in range(count))
+    return tuple(int(value) if whole else float(value) for value in values)
+
+
+def matching(name: str, pattern: object, folder: Path) -> tuple[str, ...]:
+    """Files in `folder` that match a pattern, as a person would list them (2 before 10), `**` for any depth.
+
+    Raises:
+        InputError: not a pattern, or nothing matches.
+    """
+    if not isinstance(pattern, str) or not pattern:
+        raise InputError(explain(f"glob of {name} as a pattern", repr(pattern), 'Write for example "photos/*.png".'))
+    names = glob.glob(pattern, root_dir=folder, recursive=True)
+    found = [name for name in names if (folder / name).is_file()]
+    if not found:
+        raise InputError(explain(f"files for {name}", f"none matching {folder / pattern}", "Correct the pattern."))
+    return tuple(Path(path).as_posix() for path in sorted(found, key=natural))
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A sorting key under which numbers inside names count as numbers: img2 before img10."""
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", text.lower())
+    return tuple((0, int(digits), "") if digits else (1, 0, word) for digits, word in parts)
+
+
+def _name(fields: Mapping[str, Any]) -> str:
+    name = fields.get("name")
+    if not isinstance(name, str):
+        raise InputError(explain("an axis with a name", repr(dict(fields))[:80], 'Add "name".'))
+    return name.replace("-", "_")
+
+
+def _values(name: str, values: object) -> tuple[Value, ...]:
+    if not isinstance(values, list):
+        raise InputError(explain(f"values of {name} as a list", repr(values)[:80], "Put them into [ ]."))
+    listed = cast("list[object]", values)
+    for value in listed:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(explain(f"finite numbers on {name}", repr(value), "Correct the value."))
+        if value is not None and not isinstance(value, str | int | float | bool):
+            raise InputError(explain(f"texts and numbers on {name}", repr(value)[:80], "Correct the value."))
+    return tuple(cast("list[Value]", listed))
+
+
+def _seeds(name: str, count: object, base: object) -> tuple[int, ...]:
+    whole = isinstance(count, int) and isinstance(base, int) and not isinstance(count, bool | None)
+    if not whole or not 1 <= cast("int", count) <= MOST_VALUES:
+        remedy = 'Write for example "count": 6, "base": 0.'
+        raise InputError(explain(f"count and base of {name} as whole numbers", f"{count!r}, {base!r}", remedy))
+    first, number = cast("int", base), cast("int", count)
+    if not 0 <= first <= _LAST_SEED - number:
+        raise InputError(explain(f"seeds in 0 .. {_LAST_SEED}", f"{number} from {first}", "Choose a smaller base."))
+    return tuple(range(first, first + number))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,182 @@
+"""A sweep's folder: the plan, the manifest, one clip and one sidecar a cell; one sweep at a time works in it.
+
+A clip carries the key of its cell in its own metadata. So whatever moment a run is killed at, the next one knows a
+finished clip when it sees it, and leaves it alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import InputError, SvdError, explain
+from ..video_io.atomic import atomic_file, output_error
+from .cells import Cell, file_hash
+from .manifest import FILE_NAME, Manifest, Record
+
+PLAN = "plan.json"
+CELLS = "cells"
+_LOCK = ".lock"
+_LONGEST_KEY_MARK = 8
+
+
+class SweepFolder:
+    """The folder of one sweep, as opened by `open_folder`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = Manifest(path / FILE_NAME)
+
+    def target(self, cell: Cell, suffix: str) -> Path:
+        """Where the clip of a cell goes; suffix "" is a folder of PNG frames.
+
+        A name taken by the clip of another cell (an edited plan) gets the cell's key behind it.
+        """
+        plain = self.path / CELLS / f"{cell.name}{suffix}"
+        if plain.exists() and _key_inside(plain) != cell.key:
+            return plain.with_name(f"{cell.name}-{cell.key[:_LONGEST_KEY_MARK]}{suffix}")
+        return plain
+
+    def finished(self, cells: Sequence[Cell], suffix: str) -> dict[str, Record]:
+        """Records of the cells that are done and whose clips are there, clips a crash left unrecorded among them."""
+        known = self.manifest.latest()
+        done: dict[str, Record] = {}
+        for cell in cells:
+            record = known.get(cell.key)
+            if record is not None and record.status == "done" and record.file and (self.path / record.file).exists():
+                done[cell.key] = record
+                continue
+            target = self.target(cell, suffix)
+            if target.exists() and _key_inside(target) == cell.key:
+                done[cell.key] = self.record(cell, target)
+        return done
+
+    def record(
+        self,
+        cell: Cell,
+        clip: Path,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
+        track: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """Write the sidecar of a finished clip, then its line in the manifest."""
+        record = Record(
+            cell=cell.key,
+            index=cell.index,
+            status="done",
+            values=cell.values,
+            file=clip.relative_to(self.path).as_posix(),
+            sha256=clip_hash(clip),
+            seconds=seconds,
+            track=track,
+        )
+        known = settings if settings is not None else _metadata(clip)
+        write_json(sidecar(clip), {**asdict(record), "settings": dict(known)})
+        self.manifest.append(record)
+        return record
+
+    def fail(self, cell: Cell, error: str, seconds: float | None = None) -> Record:
+        """Write down why a cell has no clip."""
+        record = Record(
+            cell=cell.key, index=cell.index, status="failed", values=cell.values, error=error, seconds=seconds
+        )
+        self.manifest.append(record)
+        return record
+
+    def remember(self, document: Mapping[str, Any]) -> bool:
+        """Keep the plan beside its clips; an earlier, different one is kept as plan-1.json, ... True if it changed."""
+        path = self.path / PLAN
+        if not path.exists():
+            write_json(path, document)
+            return False
+        try:
+            same = json.loads(path.read_text(encoding="utf-8")) == document
+        except ValueError:
+            same = False
+        if not same:
+            number = 1
+            while (kept := self.path / f"plan-{number}.json").exists():
+                number += 1
+            path.replace(kept)
+            write_json(path, document)
+        return not same
+
+
+@contextmanager
+def open_folder(path: Path, *, resume: bool) -> Generator[SweepFolder, None, None]:
+    """The folder for a run, locked against a second one until the run ends, however it ends.
+
+    Raises:
+        InputError: another sweep works in it, it holds something and `resume` is off, or it cannot be written.
+        OutputError: the disk is full.
+    """
+    if not resume and path.exists() and (not path.is_dir() or any(entry.name != _LOCK for entry in path.iterdir())):
+        remedy = "Add --resume to go on with the sweep in it, or name another folder."
+        raise InputError(explain("a new or empty folder for the sweep", f"{path} with files in it", remedy))
+    try:
+        (path / CELLS).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / _LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        remedy = "Wait for it, stop it, or name another folder."
+        raise InputError(explain(f"a folder no other sweep works in at {path}", "one at work", remedy)) from error
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        _sweep_up(path / CELLS)
+        yield SweepFolder(path)
+    finally:
+        lock.release()
+
+
+def sidecar(clip: Path) -> Path:
+    """The JSON beside a clip."""
+    return clip.with_name(f"{clip.name}.json") if clip.is_dir() else clip.with_suffix(".json")
+
+
+def clip_hash(clip: Path) -> str:
+    """SHA-256 of a file, or of the names and hashes of a folder's frames."""
+    if not clip.is_dir():
+        return file_hash(clip)
+    digest = hashlib.sha256()
+    for frame in sorted(clip.iterdir()):
+        digest.update(f"{frame.name}:{file_hash(frame)};".encode())
+    return digest.hexdigest()
+
+
+def _sweep_up(cells: Path) -> None:
+    """Remove what a killed run was in the middle of writing; nobody else writes here while the lock is held."""
+    for rest in cells.glob(".*.part"):
+        if rest.is_dir():
+            shutil.rmtree(rest, ignore_errors=True)
+        else:
+            rest.unlink(missing_ok=True)
+
+
+def write_json(path: Path, tree: Mapping[str, Any]) -> None:
+    """JSON with two spaces of indent, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(tree, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _key_inside(clip: Path) -> str | None:
+    key = _metadata(clip).get("cell")
+    return key if isinstance(key, str) else None
+
+
+def _metadata(clip: Path) -> Mapping[str, Any]:
+    from ..video_io import read_metadata
+
+    try:
+        return read_metadata(clip)
+    except SvdError:
+        return {}

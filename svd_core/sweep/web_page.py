@@ -1,0 +1,92 @@
+"""The contact sheet as one web page: every clip loops in its cell, and nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from ..errors import FileFormatError, InputError
+from ..video_io.atomic import atomic_file
+from .layout import Page, label
+from .manifest import Record
+from .sheets import Sheet, SheetStyle, caption
+from .thumbnails import data_uri, frames_of, strip
+
+# Above this many clips a page of moving pictures grows too heavy for a browser: strips stand still.
+_MOST_MOVING = 150
+_MOVING_FRAMES = 16
+_MILLISECONDS = 120
+_STYLE = """
+:root { color-scheme: dark; }
+body { margin: 0; padding: 24px; background: #18181b; color: #f4f4f5; font: 14px/1.4 system-ui, sans-serif; }
+h1 { font-size: 20px; margin: 0 0 4px; } h2 { font-size: 15px; margin: 24px 0 8px; }
+p { color: #a1a1aa; margin: 0 0 8px; }
+table { border-collapse: collapse; }
+th { font-weight: 500; text-align: left; padding: 4px 8px; position: sticky; background: #18181b; }
+thead th { top: 0; z-index: 1; } tbody th { left: 0; vertical-align: top; }
+td { padding: 4px; vertical-align: top; }
+figure { margin: 0; } figcaption { color: #a1a1aa; font-size: 12px; max-width: 320px; }
+img { display: block; border-radius: 4px; image-rendering: auto; }
+.hole { min-width: 96px; min-height: 96px; border: 1px dashed #3f3f46; border-radius: 4px; }
+.failed { color: #fca5a5; border-left: 3px solid #b91c1c; padding-left: 8px; max-width: 240px; }
+a { color: inherit; }
+"""
+
+
+def write_page(sheet: Sheet, path: Path, title: str, style: SheetStyle) -> Path:
+    """The sheet as a self-contained HTML file; clips are linked by their relative names.
+
+    Raises:
+        InputError, OutputError: it cannot be written.
+    """
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(_lines(sheet, title, style))
+    return path
+
+
+def _lines(sheet: Sheet, title: str, style: SheetStyle) -> Iterator[str]:
+    records = sheet.records
+    failed = sum(record.status == "failed" for record in records)
+    moving = len(records) <= _MOST_MOVING
+    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+    yield f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>"
+    yield f"<p>{len(records) - failed} clips, {failed} failed</p>\n"
+    for page in sheet.pages:
+        if page.title:
+            yield f"<h2>{escape(page.title)}</h2>"
+        yield from _table(page, sheet.folder, style, moving)
+    yield "</body></html>\n"
+
+
+def _table(page: Page, folder: Path, style: SheetStyle, moving: bool) -> Iterator[str]:
+    yield "<table>"
+    if any(page.columns):
+        heads = "".join(f"<th>{escape(name)}</th>" for name in page.columns)
+        yield f"<thead><tr><th></th>{heads}</tr></thead>"
+    yield "<tbody>\n"
+    for name, line in zip(page.rows, page.cells, strict=True):
+        yield f"<tr><th>{escape(name)}</th>"
+        for record in line:
+            yield f"<td>{_cell(record, folder, style, moving)}</td>"
+        yield "</tr>\n"
+    yield "</tbody></table>\n"
+
+
+def _cell(record: Record | None, folder: Path, style: SheetStyle, moving: bool) -> str:
+    if record is None:
+        return '<div class="hole" title="not made yet"></div>'
+    if record.status == "failed" or record.file is None:
+        return f'<div class="failed">{escape(caption(record))}</div>'
+    try:
+        frames = frames_of(folder / record.file, style.height, _MOVING_FRAMES if moving else style.strip)
+    except (FileFormatError, InputError) as error:
+        return f'<div class="failed">{escape(str(error))}</div>'
+    picture = data_uri(frames if moving else [strip(frames)], _MILLISECONDS)
+    told = ", ".join(label(name, value) for name, value in record.values.items())
+    words = escape(caption(record))
+    link = escape(record.file, quote=True)
+    return (
+        f'<figure><a href="{link}"><img loading="lazy" src="{picture}" alt="{escape(told, quote=True)}" '
+        f'title="{escape(told, quote=True)}"></a><figcaption>{words}</figcaption></figure>'
+    )
