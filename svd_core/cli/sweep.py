@@ -11,8 +11,9 @@ from ..errors import InputError, SvdError, explain
 from .output import Console
 
 if TYPE_CHECKING:
+    from ..sweep.jobs import Executor
     from ..sweep.manifest import Record
-    from ..sweep.plan import Plan
+    from ..sweep.plan import AnimateTemplate, Plan
     from ..sweep.run import Progress
 
 # h264 at its usual quality and PNG, in bytes a pixel of a frame: what a plan will roughly need on the disk.
@@ -31,52 +32,77 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--device", action="append", metavar="NAME", help="repeatable, one worker each; default: every GPU, or the CPU"
     )
+    parser.add_argument(
+        "--host",
+        action="append",
+        metavar="URL",
+        help="a running ComfyUI, repeatable, for plans made from a graph: it renders, clips and record come here",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document about the sweep")
 
 
 def run(options: argparse.Namespace) -> int:
     """Plan, make, draw the sheets; 0 if no cell failed."""
-    from ..sweep.plan import load_plan
+    from ..sweep.plan import AnimateTemplate, load_plan
 
     console = Console.of(options)
     plan = load_plan(Path(options.plan))
-    check_cells(plan, Path(options.out))
+    if isinstance(plan.template, AnimateTemplate):
+        check_cells(plan, plan.template, Path(options.out))
     if options.dry_run:
         return _list_cells(plan, console)
     return _make(plan, options, console)
 
 
-def check_cells(plan: Plan, out: Path) -> None:
+def check_cells(plan: Plan, template: AnimateTemplate, out: Path) -> None:
     """Try every value once, so that a bad one is a sentence now and not a red cell in an hour.
 
     Raises:
         InputError: a setting `svd animate` would refuse.
     """
-    from ..sweep.plan import AnimateTemplate
     from .cells import parse
 
-    if not isinstance(plan.template, AnimateTemplate):
-        remedy = "Queue it from the graph."
-        raise InputError(explain("a plan of kind animate", "one of kind graph", remedy))
     first = {axis.name: axis.values[0] for axis in plan.axes}
+    parse({**template.settings, **first}, plan.folder, out)
     for axis in plan.axes:
-        for value in axis.values:
-            parse({**plan.template.settings, **first, axis.name: value}, plan.folder, out)
-    if not plan.axes:
-        parse(plan.template.settings, plan.folder, out)
+        for value in axis.values[1:]:
+            parse({**template.settings, **first, axis.name: value}, plan.folder, out)
+
+
+def executor_for(plan: Plan, options: argparse.Namespace) -> tuple[Executor, list[str]]:
+    """Who makes the clips, and what to call them.
+
+    Raises:
+        InputError: a graph without a host, or a host with a plan that needs none.
+    """
+    from ..sweep.plan import AnimateTemplate
+
+    if isinstance(plan.template, AnimateTemplate):
+        from ..sweep.local import LocalExecutor
+        from .cells import make_render
+
+        if options.host:
+            remedy = "Leave --host away, or save the plan from the graph in ComfyUI."
+            raise InputError(explain("a plan of kind graph for --host", "one of kind animate", remedy))
+        devices = options.device or _devices()
+        return LocalExecutor(devices, make_render), devices
+    if not options.host:
+        remedy = "Add --host http://127.0.0.1:8188, the address of a running ComfyUI."
+        raise InputError(explain("--host for a plan of kind graph", "none", remedy))
+    from ..sweep.hosts import HostExecutor
+
+    return HostExecutor(options.host, plan.template), options.host
 
 
 def _make(plan: Plan, options: argparse.Namespace, console: Console) -> int:
-    from ..sweep.local import LocalExecutor
     from ..sweep.run import run_plan
-    from .cells import make_render
 
     out, started = Path(options.out), time.perf_counter()
-    devices = options.device or _devices()
+    executor, places = executor_for(plan, options)
     bar: list[Any] = []
 
     def on_start(progress: Progress) -> None:
-        console.say(f"{progress.total} clips, {progress.kept} finished before, on {', '.join(devices)}")
+        console.say(f"{progress.total} clips, {progress.kept} finished before, on {', '.join(places)}")
         bar.append(console.progress(progress.left, plan.name))
 
     def on_record(progress: Progress, record: Record) -> None:
@@ -88,7 +114,7 @@ def _make(plan: Plan, options: argparse.Namespace, console: Console) -> int:
         progress = run_plan(
             plan,
             out,
-            LocalExecutor(devices, make_render),
+            executor,
             resume=options.resume,
             on_start=on_start,
             on_record=on_record,

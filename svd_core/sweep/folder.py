@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .manifest import FILE_NAME, Manifest, Record
 
 PLAN = "plan.json"
 CELLS = "cells"
+CLIP_ENDINGS = (".mp4", ".webm", ".mkv", ".gif", ".webp", ".png")
 _LOCK = ".lock"
 _LONGEST_KEY_MARK = 8
 
@@ -35,17 +36,16 @@ class SweepFolder:
         self.path = path
         self.manifest = Manifest(path / FILE_NAME)
 
-    def target(self, cell: Cell, suffix: str) -> Path:
-        """Where the clip of a cell goes; suffix "" is a folder of PNG frames.
+    def target(self, cell: Cell, suffix: str | None) -> Path:
+        """Where the clip of a cell goes; suffix "" is a folder of PNG frames, None a format not known yet.
 
         A name taken by the clip of another cell (an edited plan) gets the cell's key behind it.
         """
-        plain = self.path / CELLS / f"{cell.name}{suffix}"
-        if plain.exists() and _key_inside(plain) != cell.key:
-            return plain.with_name(f"{cell.name}-{cell.key[:_LONGEST_KEY_MARK]}{suffix}")
-        return plain
+        taken = any(_key_inside(clip) != cell.key for clip in self._lying(cell, suffix))
+        name = f"{cell.name}-{cell.key[:_LONGEST_KEY_MARK]}" if taken else cell.name
+        return self.path / CELLS / f"{name}{suffix or ''}"
 
-    def finished(self, cells: Sequence[Cell], suffix: str) -> dict[str, Record]:
+    def finished(self, cells: Sequence[Cell], suffix: str | None) -> dict[str, Record]:
         """Records of the cells that are done and whose clips are there, clips a crash left unrecorded among them."""
         known = self.manifest.latest()
         done: dict[str, Record] = {}
@@ -54,10 +54,16 @@ class SweepFolder:
             if record is not None and record.status == "done" and record.file and (self.path / record.file).exists():
                 done[cell.key] = record
                 continue
-            target = self.target(cell, suffix)
-            if target.exists() and _key_inside(target) == cell.key:
-                done[cell.key] = self.record(cell, target)
+            clip = next((clip for clip in self._lying(cell, suffix) if _key_inside(clip) == cell.key), None)
+            if clip is not None:
+                done[cell.key] = self.record(cell, clip)
         return done
+
+    def _lying(self, cell: Cell, suffix: str | None) -> list[Path]:
+        """Clips under the name of a cell."""
+        suffixes = CLIP_ENDINGS if suffix is None else (suffix,)
+        names = (self.path / CELLS / f"{cell.name}{ending}" for ending in suffixes)
+        return [path for path in names if path.exists()]
 
     def record(
         self,
@@ -169,7 +175,11 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
 
 
 def _key_inside(clip: Path) -> str | None:
+    """The cell a clip says it is, or its sidecar where the clip came from a host that knows no cells."""
     key = _metadata(clip).get("cell")
+    if key is None:
+        with suppress(OSError, ValueError):
+            key = json.loads(sidecar(clip).read_text(encoding="utf-8")).get("cell")
     return key if isinstance(key, str) else None
 
 

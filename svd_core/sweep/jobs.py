@@ -12,7 +12,10 @@ from .cells import Cell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A cell to be made: every setting it has, what relative paths among them start in, and where its clip goes."""
+    """A cell to be made: every setting it has, what relative paths among them start in, and where its clip goes.
+
+    The target of a graph's cell has no suffix yet.
+    """
 
     cell: Cell
     settings: Mapping[str, Any]
@@ -22,10 +25,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a job: resolved settings and track of a clip that now lies at its target, or an error."""
+    """What became of a job: an error, or a clip (None: at the job's target) with its settings and track."""
 
     job: Job
     seconds: float
+    clip: Path | None = None
     settings: Mapping[str, Any] | None = None
     track: Mapping[str, Any] | None = None
     error: str | None = None

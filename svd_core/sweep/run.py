@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..errors import InputError, explain
 from .cells import Cell, cells_of
 from .folder import SweepFolder, open_folder
 from .jobs import Executor, Job, Outcome
 from .manifest import Record
-from .plan import AnimateTemplate, Plan
+from .plan import AnimateTemplate, GraphTemplate, Plan, Template
 
 OnRecord = Callable[["Progress", Record], None]
 
@@ -42,19 +40,16 @@ def run_plan(
     on_start: Callable[[Progress], None] | None = None,
     on_record: OnRecord | None = None,
 ) -> Progress:
-    """Make every cell of an `animate` plan that `out` does not hold yet; failed ones of an earlier run are tried again.
+    """Make every cell that `out` does not hold yet; failed ones of an earlier run are tried again.
 
     A cell that fails is recorded and costs no other cell. `on_record` is told of each, after it is on disk.
 
     Raises:
-        InputError: the plan is for a host's graph, or the folder cannot be used.
+        InputError: the folder cannot be used.
         OutputError: the disk is full; what is recorded stays.
     """
-    if not isinstance(plan.template, AnimateTemplate):
-        remedy = "Send it to a running ComfyUI with --host URL."
-        raise InputError(explain("a plan of kind animate", "one of kind graph", remedy))
-    settings = plan.template.settings
-    suffix = _suffix(settings)
+    settings = plan.template.settings if isinstance(plan.template, AnimateTemplate) else {}
+    suffix = _suffix(plan.template)
     cells = cells_of(plan)
     with open_folder(out, resume=resume) as folder:
         folder.remember(plan.document())
@@ -87,11 +82,17 @@ def _recorded(folder: SweepFolder, outcome: Outcome) -> Record:
     if outcome.error is not None:
         return folder.fail(cell, outcome.error, round(outcome.seconds, 3))
     return folder.record(
-        cell, outcome.job.target, settings=outcome.settings, seconds=round(outcome.seconds, 3), track=outcome.track
+        cell,
+        outcome.clip or outcome.job.target,
+        settings=outcome.settings,
+        seconds=round(outcome.seconds, 3),
+        track=outcome.track,
     )
 
 
-def _suffix(settings: Mapping[str, Any]) -> str:
-    """Of the clips: `format` of the plan, mp4 unless it says otherwise; "" for PNG frames."""
-    wanted = settings.get("format", "mp4")
+def _suffix(template: Template) -> str | None:
+    """Of the clips: mp4 unless the plan says otherwise, "" for PNG frames; None where a host's graph decides."""
+    if isinstance(template, GraphTemplate):
+        return None
+    wanted = template.settings.get("format", "mp4")
     return "" if wanted == "png" else f".{wanted}"

@@ -1,0 +1,173 @@
+"""A running ComfyUI through its public API: queue a prompt, ask what became of it, fetch what it saved."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from ..errors import InputError, SvdError, explain
+from ..video_io.atomic import atomic_file
+
+_TIMEOUT = 30.0
+_BLOCK = 2**20
+_WORDS = 500
+
+
+class HostGone(SvdError):
+    """A host does not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What became of a prompt: the files it saved as (name, subfolder, kind), or the error it ended with."""
+
+    status: Literal["done", "failed"]
+    files: tuple[tuple[str, str, str], ...] = ()
+    error: str | None = None
+
+
+class HostApi:
+    """One server, addressed like `http://127.0.0.1:8188`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            remedy = "Write for example http://127.0.0.1:8188."
+            raise InputError(explain("the address of a running ComfyUI", repr(url), remedy))
+        self.url = url.rstrip("/")
+
+    def queue(self, prompt: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+        """Queue a prompt; `told` goes into its history. Returns its id.
+
+        Raises:
+            InputError: the host refuses the prompt, with its reasons.
+            HostGone: no answer.
+        """
+        body = json.dumps({"prompt": prompt, "extra_data": dict(told)}, default=str).encode()
+        request = urllib.request.Request(
+            f"{self.url}/prompt", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            answer = self._json(request)
+        except urllib.error.HTTPError as error:
+            raise InputError(_refusal(error.read())) from error
+        prompt_id = answer.get("prompt_id")
+        if not isinstance(prompt_id, str):
+            raise self._gone(f"an answer without a prompt id: {str(answer)[:80]}")
+        return prompt_id
+
+    def finished(self, prompt_id: str) -> Finished | None:
+        """What became of a prompt, None while it waits or runs.
+
+        Raises:
+            HostGone: no answer.
+        """
+        entry = self._get(f"/history/{prompt_id}").get(prompt_id)
+        if not isinstance(entry, dict):
+            return None
+        told = cast("dict[str, Any]", entry)
+        status = cast("dict[str, Any]", told.get("status") or {})
+        if status.get("status_str") == "success":
+            return Finished(status="done", files=tuple(_files(told.get("outputs") or {})))
+        return Finished(status="failed", error=_error(status.get("messages") or []))
+
+    def queued(self) -> set[str]:
+        """Ids of the prompts that wait or run.
+
+        Raises:
+            HostGone: no answer.
+        """
+        answer = self._get("/queue")
+        entries = [*answer.get("queue_running", []), *answer.get("queue_pending", [])]
+        return {str(entry[1]) for entry in entries}
+
+    def withdraw(self, prompt_ids: list[str]) -> None:
+        """Take prompts that still wait out of the queue; one that runs goes on.
+
+        Raises:
+            HostGone: no answer.
+        """
+        body = json.dumps({"delete": prompt_ids}).encode()
+        request = urllib.request.Request(f"{self.url}/queue", body, {"Content-Type": "application/json"}, method="POST")
+        self._read(request)
+
+    def fetch(self, name: str, subfolder: str, kind: str, target: Path) -> None:
+        """Download a saved file, whole or not at all.
+
+        Raises:
+            HostGone: no answer, or an end in the middle.
+            InputError, OutputError: the target cannot be written.
+        """
+        query = urllib.parse.urlencode({"filename": name, "subfolder": subfolder, "type": kind})
+        with atomic_file(target) as temporary, temporary.open("wb") as stream:
+            try:
+                with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=_TIMEOUT) as answer:
+                    while block := answer.read(_BLOCK):
+                        stream.write(block)
+            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                raise self._gone(str(error)) from error
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            return self._json(urllib.request.Request(self.url + path))
+        except urllib.error.HTTPError as error:
+            raise self._gone(str(error)) from error
+
+    def _json(self, request: urllib.request.Request) -> dict[str, Any]:
+        try:
+            tree = json.loads(self._read(request))
+        except ValueError as error:
+            raise self._gone("an answer that is no JSON") from error
+        return cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+                return answer.read()
+        except urllib.error.HTTPError:
+            raise
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise self._gone(str(error)) from error
+
+    def _gone(self, found: str) -> HostGone:
+        return HostGone(explain(f"a running ComfyUI at {self.url}", found, "Start it, or correct the address."))
+
+
+def _files(outputs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Every saved file in a history's outputs, whatever the nodes call their lists."""
+    for node in outputs.values():
+        for entries in cast("Mapping[str, Any]", node).values():
+            for entry in cast("list[Any]", entries) if isinstance(entries, list) else []:
+                if isinstance(entry, dict) and isinstance(entry.get("filename"), str):  # pyright: ignore[reportUnknownMemberType]
+                    told = cast("dict[str, str]", entry)
+                    yield told["filename"], told.get("subfolder", ""), told.get("type", "output")
+
+
+def _error(messages: list[Any]) -> str:
+    for message in messages:
+        if isinstance(message, list) and message and message[0] in ("execution_error", "execution_interrupted"):
+            told = cast("dict[str, Any]", message[1])
+            if message[0] == "execution_interrupted":
+                return "It was interrupted on the host."
+            return f"{told.get('node_type', 'a node')}: {told.get('exception_message', 'failed')}"[:_WORDS].strip()
+    return "The host says that it failed, and not why."
+
+
+def _refusal(body: bytes) -> str:
+    """The host's own words about a prompt it does not take."""
+    try:
+        told = cast("dict[str, Any]", json.loads(body))
+    except ValueError:
+        told = {}
+    reasons = [str(cast("dict[str, Any]", told.get("error") or {}).get("message", "no reason"))]
+    for node in cast("dict[str, Any]", told.get("node_errors") or {}).values():
+        for error in node.get("errors", []):
+            reasons.append(f"{node.get('class_type')}: {error.get('message')} {error.get('details')}")
+    found = "; ".join(reasons)[:_WORDS]
+    return explain("a prompt the host can run", found, "Correct the graph or the axis.")
