@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from .apply_camera import SVDStudioApplyCamera
 from .condition import SVDStudioImageConditioning
 from .decode import SVDStudioDecode
 from .guidance import SVDStudioGuidance
 from .host import ComfyExtension, io
 from .info import SVDStudioInfo
 from .load import SVDStudioLoadModel
+from .orbit import SVDStudioOrbit
 from .sample import SVDStudioSampler
 from .save import SVDStudioSaveClip
 
@@ -19,6 +21,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     SVDStudioSampler,
     SVDStudioDecode,
     SVDStudioSaveClip,
+    SVDStudioOrbit,
+    SVDStudioApplyCamera,
 )
 
 

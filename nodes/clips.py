@@ -6,9 +6,10 @@ the host's nodes hand both through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..svd_core.errors import InputError, explain
@@ -21,18 +22,22 @@ Conditioning = list[list[Any]]
 Latent = dict[str, Any]
 """The host's: `samples` `(b t) c h w`, unscaled, and whatever nodes put beside it."""
 
+_USUAL_FPS = 8
 _BOX = "svd_studio_box"
 _PER_CLIP = ("concat_latent_image", "fps", "motion_bucket_id", "augmentation_level")
 
 
-def as_conditioning(told: ImageConditioning, controls: MotionControls) -> Conditioning:
-    """What the host's SVD models look for; the motion scalars are the same for all clips."""
+def as_conditioning(
+    told: ImageConditioning, controls: MotionControls, more: Mapping[str, object] | None = None
+) -> Conditioning:
+    """What the host's SVD models look for; the motion scalars are the same for all clips. `more` is added to it."""
     values = {
         "fps": controls.fps,
         "motion_bucket_id": controls.motion_bucket,
         "augmentation_level": controls.augmentation,
         "concat_latent_image": told.concat_latents,
         CLIP_FRAMES: told.frames,
+        **(more or {}),
     }
     return [[told.context, values]]
 
@@ -65,6 +70,13 @@ def clip_length(latent: Latent, conditioning: Sequence[list[Any]] = ()) -> int:
         remedy = "Use `latent` and conditioning of the same node."
         raise InputError(explain(f"whole clips of {frames} frames", f"{len(samples)} latents", remedy))
     return frames
+
+
+def playback_rate(conditioning: Conditioning) -> float:
+    """Frames a second a preview may play at: the fps hint of the first clip, or a usual one."""
+    told = [entry.get("fps") for _, entry in conditioning]
+    rates = torch.as_tensor(next((value for value in told if value is not None), _USUAL_FPS)).flatten()
+    return max(1.0, float(rates[0]))
 
 
 def one_clip(conditioning: Conditioning, index: int, clips: int) -> Conditioning:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .host import io
+from .choices import listed, verdict
+from .host import io, ui
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
-    from ..svd_core.framing import Framed
-    from ..svd_core.types import ImageConditioning, MotionControls
     from .host import VAE
     from .host_clip_vision import HostClipVision
 
 _SIZES = ("auto", "manual")
 _FRAMINGS = ("crop", "pad", "blur", "stretch")
 _MAX_SEED = 2**64 - 1
-# What the published checkpoints were trained on.
-_TRAINED_FRAMES = (14, 25)
-_TRAINED_FPS = (3, 30)
 
 
 class SVDStudioImageConditioning(io.ComfyNode):
@@ -47,6 +41,19 @@ class SVDStudioImageConditioning(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, size: str | None, framing: str | None, motion_points: str | None = "", fps_points: str | None = ""
+    ) -> bool | str:
+        """Say on the node what is no choice and no curve."""
+        from .conditioning import per_frame
+
+        return verdict(
+            lambda: listed("size", size, _SIZES),
+            lambda: listed("framing", framing, _FRAMINGS),
+            lambda: per_frame(motion_points or "", fps_points or "", 2),
+        )
+
+    @classmethod
     def execute(
         cls,
         clip_vision: HostClipVision,
@@ -62,106 +69,29 @@ class SVDStudioImageConditioning(io.ComfyNode):
         augmentation: float,
         seed: int,
         playback_fps: float = 0.0,
+        motion_points: str = "",
+        fps_points: str = "",
     ) -> io.NodeOutput:
         from ..svd_core.sampling.noise import clip_seeds
         from ..svd_core.types import MotionControls
-        from .clips import as_conditioning, empty_latent
+        from . import conditioning as work
+        from .clips import empty_latent
 
-        source, framed = framed_picture(image, size, width, height, framing, vae)
-        seeds = clip_seeds(seed, len(framed.pixels))
-        controls = [MotionControls(fps, motion_bucket, augmentation, one) for one in seeds]
-        told = conditioned(framed, controls, frames, clip_vision, vae)
+        wanted = work.Wanted(frames=frames, width=width, height=height, auto=size == "auto", framing=framing)
+        values = work.per_frame(motion_points, fps_points, frames)
+        picture = work.framed_picture(image, wanted, vae)
+        seeds = clip_seeds(seed, len(picture.framed.pixels))
+        controls = work.with_means([MotionControls(fps, motion_bucket, augmentation, one) for one in seeds], values)
+        told = work.conditioned(picture.framed, controls, frames, clip_vision, vae)
         rate = playback_fps or float(fps)
+        lines = [*work.size_lines(picture, wanted, rate), *work.motion_lines(controls, values, frames)]
         return io.NodeOutput(
-            as_conditioning(told, controls[0]),
-            as_conditioning(told.unconditional(), controls[0]),
-            empty_latent(told, framed.box),
+            *work.both_halves(told, controls[0], values),
+            empty_latent(told, picture.framed.box),
             rate,
-            summary(framed, source, framing, frames, controls, rate),
+            "\n".join(lines),
+            ui=ui.PreviewText("\n".join(lines)),
         )
-
-
-def framed_picture(
-    image: Tensor,
-    size: str,
-    width: int,
-    height: int,
-    framing: str,
-    vae: VAE,
-) -> tuple[tuple[int, int], Framed]:
-    """The pictures `B H W C` at the size of the clip, and the size they had."""
-    from ..svd_core.framing import check_picture, choose_size, frame_picture
-    from ..svd_core.source_image import check_size, to_pixels
-
-    pixels = check_picture(to_pixels(image))
-    source = pixels.shape[-1], pixels.shape[-2]
-    target = choose_size(*source, width * height) if size == "auto" else check_size((width, height), _cell(vae))
-    return source, frame_picture(pixels, *target, framing)
-
-
-def conditioned(
-    framed: Framed,
-    controls: list[MotionControls],
-    frames: int,
-    clip_vision: HostClipVision,
-    vae: VAE,
-) -> ImageConditioning:
-    """What the core makes of framed pictures with the host's encoders; see `condition_on_images`."""
-    from ..svd_core.conditioning import condition_on_images
-    from ..svd_core.config import SVD
-
-    return condition_on_images(
-        framed.pixels * 2 - 1,
-        controls,
-        frames=frames,
-        # The host's models make their own vector of the scalars; this one only has to exist.
-        vector=SVD.unet.vector,
-        encode_latent=_for_host(vae.encode),
-        # Uncut: SVD was trained on the whole picture squeezed to a square.
-        encode_image=_for_host(lambda picture: clip_vision.encode_image(picture, crop=False).image_embeds),
-    )
-
-
-def summary(
-    framed: Framed,
-    source: tuple[int, int],
-    framing: str,
-    frames: int,
-    controls: list[MotionControls],
-    rate: float,
-) -> str:
-    """A few readable lines, warnings last."""
-    height, width = framed.pixels.shape[-2:]
-    first = controls[0]
-    cut = f", {1 - framed.kept:.0%} of it cut off" if framed.kept < 0.995 else ""
-    lines = [
-        f"{width}x{height} ({framing}; the picture has {source[0]}x{source[1]}{cut})",
-        f"{frames} frames at {rate:g} fps = {frames / rate:.2f} s",
-        f"fps hint {first.fps}, motion_bucket {first.motion_bucket:g}, augmentation {first.augmentation:g}",
-    ]
-    if len(controls) > 1:
-        lines.append(f"{len(controls)} clips, seeds {first.seed} to {controls[-1].seed}")
-    if frames not in _TRAINED_FRAMES:
-        lines.append(f"note: SVD was trained on {_TRAINED_FRAMES[0]} frames, SVD-XT on {_TRAINED_FRAMES[1]}")
-    if not _TRAINED_FPS[0] <= first.fps <= _TRAINED_FPS[1]:
-        lines.append(f"note: fps hints outside {_TRAINED_FPS[0]} to {_TRAINED_FPS[1]} were not trained")
-    return "\n".join(lines)
-
-
-def _for_host(encode: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The core's callable, pixels `1 3 H W` in [-1, 1], from the host's, `1 H W 3` in [0, 1]."""
-    return lambda picture: encode((picture.movedim(1, -1) + 1) / 2).float().cpu()
-
-
-def _cell(vae: VAE) -> int:
-    """Pixels along a latent cell."""
-    from ..svd_core.errors import InputError, explain
-
-    cell = getattr(vae, "downscale_ratio", None)
-    if not isinstance(cell, int):
-        remedy = "Use the VAE that came with the SVD checkpoint."
-        raise InputError(explain("`vae` of an image-to-video model of the SVD family", "another kind", remedy))
-    return cell
 
 
 def _sources() -> list[io.Input]:
@@ -251,5 +181,19 @@ def _motion() -> list[io.Input]:
             step=0.01,
             optional=True,
             tooltip="Frames a second of the finished file; 0 takes the fps hint.",
+        ),
+        io.String.Input(
+            "motion_points",
+            default="",
+            optional=True,
+            tooltip="motion_bucket that changes over the clip, as place:value with places from 0 (first frame) to 1 "
+            "(last), for example 0:40, 1:160. Acts on this pack's MODEL; any other goes by the mean.",
+        ),
+        io.String.Input(
+            "fps_points",
+            default="",
+            optional=True,
+            tooltip="fps hint that changes over the clip, for example 0:6, 0.5:6, 1:14: a higher value slows the "
+            "motion down there. Playback stays even. Acts on this pack's MODEL; any other goes by the mean.",
         ),
     ]

@@ -79,7 +79,8 @@ def _decode(vae: VAE, latents: Tensor, frames: int, overlap: int, plan: DecodePl
         progress=report,
     )
     for piece in pieces:
-        pixels = rearrange(vae.process_output(piece), "t c h w -> t h w c")
+        # Newer hosts finish frames in place, and a decoder may still need what it handed out.
+        pixels = rearrange(vae.process_output(piece.clone()), "t c h w -> t h w c")
         # Frames leave the device as they are finished: a long clip never lies there whole.
         if images is None:
             images = torch.empty(len(latents), *pixels.shape[1:], device=vae.output_device)

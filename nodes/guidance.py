@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..svd_core.sampling.guidance import GUIDANCE_SHAPES
+from .choices import listed, verdict
 from .host import io
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..svd_core.sampling import GuidanceCurve
-    from ..svd_core.sampling.points import GuidancePoints
+    from ..svd_core.sampling.points import CurvePoints
     from .host import ModelPatcher
 
 
@@ -34,6 +35,16 @@ class SVDStudioGuidance(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, shape: str | None, points: str | None = "") -> bool | str:
+        """Say on the node what is no shape and no curve."""
+        from ..svd_core.sampling.points import CurvePoints
+
+        curve = (points or "").strip()
+        return verdict(
+            lambda: listed("shape", shape, GUIDANCE_SHAPES), lambda: CurvePoints.parse(curve) if curve else None
+        )
+
+    @classmethod
     def execute(
         cls,
         model: ModelPatcher,
@@ -43,18 +54,18 @@ class SVDStudioGuidance(io.ComfyNode):
         points: str = "",
     ) -> io.NodeOutput:
         from ..svd_core.sampling import GuidanceCurve
-        from ..svd_core.sampling.points import GuidancePoints
+        from ..svd_core.sampling.points import CurvePoints
         from .sampling import check_family
 
         check_family(model)
-        curve = GuidancePoints.parse(points) if points.strip() else GuidanceCurve(shape, minimum, maximum)
+        curve = CurvePoints.parse(points) if points.strip() else GuidanceCurve(shape, minimum, maximum)
         guided = model.clone()
         # Without the flag the host skips the unconditional half at cfg 1 and hands zeros to the curve.
         guided.set_model_sampler_cfg_function(per_clip(curve), disable_cfg1_optimization=True)
         return io.NodeOutput(guided)
 
 
-def per_clip(curve: GuidanceCurve | GuidancePoints) -> Callable[[dict[str, Any]], Tensor]:
+def per_clip(curve: GuidanceCurve | CurvePoints) -> Callable[[dict[str, Any]], Tensor]:
     """The host's cfg function for a curve over the frames of each clip.
 
     The host passes and expects x minus the prediction, a linear change that guidance passes through.

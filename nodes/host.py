@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 import comfy.clip_vision
 import comfy.conds
 import comfy.latent_formats
+import comfy.lora
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
@@ -22,11 +24,13 @@ import comfy.sd
 import comfy.supported_models
 import comfy.utils
 import folder_paths
+import torch
 from comfy.cli_args import LatentPreviewMethod, args
 from comfy_api.latest import ComfyExtension, InputImpl, Types, io, ui
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
+from PIL import Image
 from torch import Tensor
-
-from ..svd_core.types import StepInfo
 
 management = comfy.model_management
 conds = comfy.conds
@@ -53,20 +57,25 @@ __all__ = [
     "ModelPatcher",
     "ModelType",
     "StableDiffusionLatents",
-    "StepReport",
     "SvdModelBase",
     "SvdModelConfig",
     "cast_on_use",
     "check_interrupt",
     "conds",
+    "during_runs",
     "folder_paths",
     "guided_sampling",
     "io",
+    "latent_colours",
+    "lora_patches",
     "management",
     "masked_denoiser",
     "metadata_allowed",
+    "preview_size",
+    "progress",
+    "put_around",
     "quietly",
-    "step_report",
+    "send_to_page",
     "ui",
     "utils",
     "video",
@@ -84,6 +93,25 @@ def wrapped(
     return extension.WrapperExecutor.new_class_executor(method, owner, wrappers).execute
 
 
+def during_runs(
+    patcher: ModelPatcher, begin: Callable[[ModelPatcher], None], end: Callable[[ModelPatcher], None]
+) -> None:
+    """Call `begin` before every run of `patcher` or a clone of it, and `end` after it, also when it fails."""
+    kinds = comfy.patcher_extension.CallbacksMP
+    patcher.add_callback(kinds.ON_PRE_RUN, begin)
+    patcher.add_callback(kinds.ON_CLEANUP, end)
+
+
+def put_around(patcher: ModelPatcher, kind: str, wrapper: Callable[..., Any]) -> None:
+    """Have `wrapper(executor, *arguments)` run in place of every call of that kind, a name of the host's list."""
+    patcher.add_wrapper(getattr(comfy.patcher_extension.WrappersMP, kind), wrapper)
+
+
+def lora_patches(tensors: dict[str, Tensor], targets: dict[str, str]) -> dict[str, object]:
+    """LoRA tensors as the host patches weights with them: stems of the tensors' names -> names of weights."""
+    return comfy.lora.load_lora(tensors, targets)
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keep the host's warnings back where one of its constructors is used for less than it was made for."""
@@ -99,42 +127,53 @@ def quietly() -> Iterator[None]:
         root.removeFilter(only_errors)
 
 
-StepReport = Callable[[int, StepInfo], None]
-"""Told the number of the clip and what its step gave."""
-
-
 def check_interrupt() -> None:
     """Stop here if the user pressed cancel."""
     management.throw_exception_if_processing_interrupted()
 
 
-def step_report(model: ModelPatcher, steps: int, clips: int) -> StepReport:
-    """Progress over all clips, with a preview that plays through the frames as the steps go by."""
-    from PIL import Image
+def preview_size() -> int | None:
+    """The longest side of a preview in pixels; None where the user wants none."""
+    return None if args.preview_method == LatentPreviewMethod.NoPreviews else args.preview_size
 
-    from ..svd_core.sampling.preview import preview
-    from ..svd_core.video_io.images import encode_rgb
 
-    bar = utils.ProgressBar(steps * clips)
-    shown = args.preview_method != LatentPreviewMethod.NoPreviews
+def latent_colours(model: ModelPatcher) -> tuple[Tensor | None, Tensor | None]:
+    """Factors `c 3` and bias `3` that turn the model's latents into colours, as far as the host knows them."""
+    latents = model.model.latent_format
+    told = (latents.latent_rgb_factors, latents.latent_rgb_factors_bias)
+    factors, bias = (None if values is None else torch.tensor(values) for values in told)
+    return factors, bias
 
-    def report(clip: int, info: StepInfo) -> None:
-        image = None
-        if shown:
-            frame = (info.index * max(1, len(info.denoised) // info.total)) % len(info.denoised)
-            image = ("JPEG", Image.fromarray(encode_rgb(preview(info.denoised)[frame])), args.preview_size)
-        bar.update_absolute(clip * steps + info.index + 1, steps * clips, image)
+
+def progress() -> Callable[[int, int, Image.Image | None], None]:
+    """The bar of the node that runs, moved by (done, total, picture of the moment)."""
+    bar = utils.ProgressBar(1)
+
+    def report(done: int, total: int, picture: Image.Image | None) -> None:
+        bar.update_absolute(done, total, None if picture is None else ("JPEG", picture, preview_size()))
 
     return report
 
 
+def send_to_page(event: str, data: dict[str, object]) -> None:
+    """An event for the page that queued the graph, with the node and prompt it belongs to; without a server, none."""
+    place = get_executing_context()
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    instance = getattr(server, "instance", None)
+    if instance is None or place is None:
+        return
+    shown = get_progress_state().dynprompt.get_display_node_id(place.node_id)
+    where = {"node": place.node_id, "display_node": shown, "prompt_id": place.prompt_id}
+    instance.send_sync(event, {**where, **data}, instance.client_id)
+
+
 def work_report() -> Callable[[int, int], None]:
     """Progress of anything else, told as (done, total); cancelling takes effect here."""
-    bar = utils.ProgressBar(1)
+    bar = progress()
 
     def report(done: int, total: int) -> None:
         check_interrupt()
-        bar.update_absolute(done, max(1, total))
+        bar(done, max(1, total), None)
 
     return report
 

@@ -10,17 +10,21 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..svd_core.autoencoder.autoencoder import Autoencoder
+from ..svd_core.autoencoder.colours import LatentColours, fit_colours
 from ..svd_core.conditioning import assemble_vector
 from ..svd_core.config import ModelConfig, UNetConfig
 from ..svd_core.errors import InputError, choose_from, explain
 from ..svd_core.unet.plan import CallShape, activation_bytes
 from ..svd_core.weights.build import SvdModel, load_model
+from ..svd_core.weights.source import CONFIG_KEY
 from .host import (
     BaseModel,
     LatentFormat,
@@ -31,6 +35,7 @@ from .host import (
     SvdModelConfig,
     cast_on_use,
     conds,
+    during_runs,
     management,
     utils,
 )
@@ -42,6 +47,8 @@ _DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bf
 _STABLE_DIFFUSION_SCALE = 0.18215
 CLIP_FRAMES = "svd_studio_frames"
 """Conditioning key: how many frames a clip has, where a latent batch holds several clips."""
+MOTION_PER_FRAME, FPS_PER_FRAME = "svd_studio_motion_bucket_per_frame", "svd_studio_fps_per_frame"
+"""Conditioning keys: values for every frame of each clip, instead of the host's key with one a clip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +72,15 @@ def load_for_host(path: Path, dtype: str, companions: Sequence[Path] = ()) -> Lo
     if dtype not in _DTYPES:
         raise InputError(choose_from("dtype", dtype, _DTYPES))
     model = load_model(path, dtype=_DTYPES[dtype], operations=cast_on_use, companions=companions)
+    patcher = host_model(model, _DTYPES[dtype])
+    latents = patcher.model.latent_format
+    if isinstance(latents, Latents):
+        # Before the autoencoder is the host's to move about.
+        described = model.config.autoencoder
+        encode = partial(_encoded, model.autoencoder)
+        latents.show_in(fit_colours(encode, described.downsampling, described.scale_factor))
     return Loaded(
-        model=host_model(model, _DTYPES[dtype]),
+        model=patcher,
         clip_vision=HostClipVision(model.image_encoder),
         vae=HostVAE(model.autoencoder),
         report=model.report.summary(),
@@ -89,15 +103,33 @@ def host_model(model: SvdModel, dtype: torch.dtype | None) -> ModelPatcher:
         {name: _stored_as(name, tensor, dtype) for name, tensor in weights.items()}, strict=True, assign=True
     )
     ours.requires_grad_(False).eval()
-    return ModelPatcher(ours, load_device=device, offload_device=offload)
+    patcher = ModelPatcher(ours, load_device=device, offload_device=offload)
+    during_runs(patcher, _begin, _end)
+    return patcher
+
+
+def _begin(patcher: ModelPatcher) -> None:
+    """A run begins: `patcher` is the clone it runs on."""
+    unet = patcher.model.diffusion_model
+    unet.notices.clear()
+    unet.constants.open(unet, lambda: patcher.current_hooks is not None)
+
+
+def _end(patcher: ModelPatcher) -> None:
+    patcher.model.diffusion_model.constants.close()
 
 
 class Latents(LatentFormat):
-    """Latents of any number of channels and any scale."""
+    """Latents of any number of channels and any scale; the host shows them in `colours`."""
 
     def __init__(self, channels: int, scale: float) -> None:
         self.latent_channels = channels
         self.scale_factor = scale
+
+    def show_in(self, colours: LatentColours) -> None:
+        """Have previews drawn with these factors."""
+        self.latent_rgb_factors = colours.factors.tolist()
+        self.latent_rgb_factors_bias = colours.bias.tolist()
 
 
 class HostModelConfig(SvdModelConfig):
@@ -126,20 +158,38 @@ class HostSvd(SvdModelBase):
         BaseModel.__init__(self, model_config, ModelType.V_PREDICTION_EDM, unet_model=HostUNet)
         self.config = model_config.config
 
+    def state_dict_for_saving(self, *parts: Any, **named: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the host's
+        """What the host's saving nodes write, with the config among the tensors: they take no metadata from us."""
+        weights: dict[str, Tensor] = super().state_dict_for_saving(*parts, **named)
+        folded = not any(name.endswith(".quant_conv.weight") for name in weights)
+        autoencoder = dataclasses.replace(
+            self.config.autoencoder, quant_conv=self.config.autoencoder.quant_conv and not folded
+        )
+        text = dataclasses.replace(self.config, autoencoder=autoencoder).to_json()
+        return weights | {CONFIG_KEY: torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)}
+
     def encode_adm(self, **kwargs: Any) -> Tensor:  # noqa: ANN401 - whatever conditioning nodes set
         """The vector `n v`, one row a frame, from the keys the host's conditioning nodes set."""
         rows = kwargs["noise"].shape[0]
         frames = _clip_length(kwargs.get(CLIP_FRAMES), rows)
+
+        def one_a_clip(key: str, default: float) -> Tensor:
+            return _rows_of_clips(_numbers(kwargs.get(key, default)), rows, frames)
+
+        def one_a_frame(key: str) -> Tensor:
+            return _rows_of_frames(_numbers(kwargs.get(key, 0)), rows, frames)
+
+        fps, motion = FPS_PER_FRAME in kwargs, MOTION_PER_FRAME in kwargs
         values = {
-            "fps_id": _numbers(kwargs.get("fps", 6)) - 1,
-            "motion_bucket_id": _numbers(kwargs.get("motion_bucket_id", 127)),
-            "augmentation": _numbers(kwargs.get("augmentation_level", 0)),
-            "polar": torch.deg2rad(torch.fmod(90 - _numbers(kwargs.get("elevation", 0)), 360)),
-            "azimuth": torch.deg2rad(torch.fmod(_numbers(kwargs.get("azimuth", 0)), 360)),
+            "fps_id": (one_a_frame(FPS_PER_FRAME) if fps else one_a_clip("fps", 6)) - 1,
+            "motion_bucket_id": one_a_frame(MOTION_PER_FRAME) if motion else one_a_clip("motion_bucket_id", 127),
+            "augmentation": one_a_clip("augmentation_level", 0),
+            "polar": torch.deg2rad(torch.fmod(90 - one_a_frame("elevation"), 360)),
+            "azimuth": torch.deg2rad(torch.fmod(one_a_frame("azimuth"), 360)),
         }
         # A row is a frame here, so nothing is left that has several values a row.
         conditions = [dataclasses.replace(condition, per_frame=False) for condition in self.config.unet.vector]
-        return assemble_vector(conditions, {name: _rows(value, rows, frames) for name, value in values.items()}, rows)
+        return assemble_vector(conditions, values, rows)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, object]:  # noqa: ANN401 - as above
         """What the host hands to the network in every step: image latents, tokens, vector and clip length."""
@@ -171,6 +221,10 @@ class HostSvd(SvdModelBase):
         shape = CallShape(clips=1, frames=rows, height=height, width=width, bytes_per_value=dtype.itemsize)
         plan = self.diffusion_model.plan_for(shape, management.get_torch_device())
         return activation_bytes(self.config.unet, shape, plan)
+
+
+def _encoded(autoencoder: Autoencoder, pixels: Tensor) -> Tensor:
+    return autoencoder.encode(pixels).float()
 
 
 def _described(config: UNetConfig) -> dict[str, object]:
@@ -220,8 +274,15 @@ def _numbers(value: object) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float32).flatten()
 
 
-def _rows(values: Tensor, rows: int, frames: int) -> Tensor:
-    """One value for all, one a clip, one a frame of every clip, or one a row -> one a row."""
+def _rows_of_clips(values: Tensor, rows: int, frames: int) -> Tensor:
+    """One value for all, one a clip, or one a row -> one a row."""
+    if len(values) == rows // frames:
+        return values.repeat_interleave(frames)
+    return utils.resize_to_batch_size(values, rows)
+
+
+def _rows_of_frames(values: Tensor, rows: int, frames: int) -> Tensor:
+    """One value for all, one a frame of every clip, or one a row -> one a row."""
     if len(values) == frames:
-        values = values.repeat(rows // frames)
+        return values.repeat(rows // frames)
     return utils.resize_to_batch_size(values, rows)

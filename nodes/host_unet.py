@@ -13,8 +13,10 @@ from ..svd_core.memory import usable_bytes, with_leaner_retry
 from ..svd_core.operations import Operations
 from ..svd_core.unet import ExecutionPlan, VideoUNet
 from ..svd_core.unet.plan import CallShape, activation_bytes
+from ..svd_core.unet.unet import check_shapes
 from .host import wrapped
 from .patched_unet import Call, is_patched, run_patched
+from .run_constants import RunConstants, Told
 
 # Whether both halves of guidance run together is the host's decision; how wide a call runs is ours.
 _WIDE = ExecutionPlan(batched_guidance=False, feed_forward_blocks=1)
@@ -37,6 +39,9 @@ class HostUNet(VideoUNet):
         super().__init__(config, operations=operations, device="meta", dtype=dtype)
         # The host asks the network for it, where it computes in something else it says so itself.
         self.dtype = dtype
+        self.constants = RunConstants()
+        self.notices: list[str] = []
+        """What went wrong and was mended during the last run."""
 
     def plan_for(self, shape: CallShape, device: torch.device) -> ExecutionPlan:
         """How a call of that shape spends memory: by the size of the machine, not by what is free at the moment."""
@@ -94,12 +99,15 @@ class HostUNet(VideoUNet):
                 options=options,
             )
             return run_patched(self, x, call)
-        vector = y.unflatten(0, (-1, frames))
+        told = Told(tokens, y.unflatten(0, (-1, frames)), frames, stills)
+        check_shapes(self.config, x, told.context, told.vector, frames)
+        constants = self.constants.of(self, told, timesteps)
         height, width = x.shape[-2:]
         shape = CallShape(clips=1, frames=len(x), height=height, width=width, bytes_per_value=x.element_size())
         plan = self.plan_for(shape, x.device)
 
         def run(plan: ExecutionPlan) -> Tensor:
-            return VideoUNet.forward(self, x, timesteps, tokens, vector, frames, image_only=stills, plan=plan)
+            return VideoUNet.run(self, x, constants, plan)
 
-        return with_leaner_retry("a sampling step", run, plan, _NARROW if plan is _WIDE else None)
+        leaner = _NARROW if plan is _WIDE else None
+        return with_leaner_retry("a sampling step", run, plan, leaner, self.notices.append)

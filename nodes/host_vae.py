@@ -64,7 +64,8 @@ class HostVAE(VAE):
             self._make_room(latents.shape, tile)
             tiling = {"tile": tile, "tile_overlap": tile_overlap} if tile else {}
             pieces = stream_clip(self.first_stage_model, latents.to(self.device), len(latents), chunk=_CHUNK, **tiling)
-            frames = [self.process_output(piece).to(self.output_device) for piece in pieces]
+            # Newer hosts finish frames in place, and a decoder may still need what it handed out.
+            frames = [self.process_output(piece.clone()).to(self.output_device) for piece in pieces]
             return rearrange(torch.cat(frames), "t c h w -> t h w c")
 
         return with_leaner_retry("decoding", run, tile or 0, None if tile else _TILE)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..svd_core.errors import SvdError, UnsupportedModelError
+from ..svd_core.errors import UnsupportedModelError
 from . import catalog
+from .choices import listed, verdict
 from .host import io
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -62,19 +63,20 @@ class SVDStudioLoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model: str, companion: str = _NO_COMPANION) -> bool | str:
+    def validate_inputs(cls, model: str | None, dtype: str | None, companion: str | None = _NO_COMPANION) -> bool | str:
         """Refuse on the node what the header already shows to be impossible."""
-        try:
-            _check_headers(catalog.find(model), _companions(companion))
-        except SvdError as error:
-            return str(error)
-        return True
+
+        def readable() -> None:
+            if model is not None:
+                _check_headers(catalog.find(model), _companions(companion))
+
+        return verdict(lambda: listed("dtype", dtype, _DTYPES), readable)
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, dtype: str, companion: str = _NO_COMPANION) -> str:
+    def fingerprint_inputs(cls, model: str | None, dtype: str | None, companion: str | None = _NO_COMPANION) -> str:
         """The node runs again only when a file was exchanged."""
-        paths = [catalog.find(model), *_companions(companion)]
-        return "|".join([*map(catalog.fingerprint, paths), dtype])
+        paths = [*([] if model is None else [catalog.find(model)]), *_companions(companion)]
+        return "|".join([*map(catalog.fingerprint, paths), str(dtype)])
 
     @classmethod
     def execute(cls, model: str, dtype: str, companion: str = _NO_COMPANION) -> io.NodeOutput:
@@ -85,8 +87,8 @@ class SVDStudioLoadModel(io.ComfyNode):
         return io.NodeOutput(loaded.model, loaded.clip_vision, loaded.vae, loaded.report)
 
 
-def _companions(name: str) -> list[Path]:
-    return [] if name == _NO_COMPANION else [catalog.find(name)]
+def _companions(name: str | None) -> list[Path]:
+    return [] if name in (None, _NO_COMPANION) else [catalog.find(name)]
 
 
 def _check_headers(path: Path, companions: list[Path]) -> None:

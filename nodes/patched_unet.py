@@ -16,6 +16,8 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from ..svd_core.attention import attention, merge_heads, split_heads
+from ..svd_core.camera.frame_axis import FrameAxis, frames_along, tokens_are_frames
+from ..svd_core.camera.overrides import cross_attention
 from ..svd_core.sinusoid import sinusoid
 from ..svd_core.unet import VideoUNet
 from ..svd_core.unet.inflated import ClipSignals, SpatialVideoTransformer, VideoResBlock
@@ -123,7 +125,8 @@ def _transformer(layer: SpatialVideoTransformer, x: Tensor, call: Call) -> Tenso
         call.options["block_index"] = depth
         tokens = _block(cast("Block", spatial), tokens, call.context, call)
         clips = rearrange(tokens + position, "(b t) s c -> (b s) t c", t=call.frames)
-        clips = _block(cast("Block", temporal), clips, time_context, call)
+        with frames_along(FrameAxis.TOKENS):
+            clips = _block(cast("Block", temporal), clips, time_context, call)
         tokens = torch.lerp(tokens, rearrange(clips, "(b s) t c -> (b t) s c", s=area), weight)
     return x + rearrange(layer.proj_out(tokens), "n (h w) c -> n c h w", h=height)
 
@@ -148,16 +151,24 @@ def _attend(kind: str, layer: Projections, n: Tensor, context: Tensor | None, ca
     replacement = _replacement(kind, call.options)
     outputs = call.patches(f"{kind}_output_patch")
     alone = context is not None and context.shape[1] == 1
-    if alone and not (changed or replacement or outputs):
-        return cast("Attention", layer).constant(cast("Tensor", context))
+    collapsed = alone and not (changed or replacement or outputs)
+
+    def answer(n: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        if collapsed:
+            return cast("Attention", layer).constant(values)
+        q, k, v = layer.to_q(n), layer.to_k(keys), layer.to_v(values)
+        mixed = replacement(q, k, v, told) if replacement else _kernel(q, k, v, layer.head_channels, call.options)
+        return layer.to_out[0](mixed)
+
     keys = n if context is None else context
     values = keys
     for patch in changed:
         n, keys, values = patch(n, keys, values, told)
     values = keys if values is None else values
-    q, k, v = layer.to_q(n), layer.to_k(keys), layer.to_v(values)
-    mixed = replacement(q, k, v, told) if replacement else _kernel(q, k, v, layer.head_channels, call.options)
-    n = layer.to_out[0](mixed)
+    if context is not None and tokens_are_frames() and not replacement:
+        n = cross_attention(layer, answer, n, keys, values)
+    else:
+        n = answer(n, keys, values)
     for patch in outputs:
         n = patch(n, told)
     return n

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..svd_core.sampling.schedules import SCHEDULE_NAMES
 from ..svd_core.sampling.solvers import SOLVER_NAMES
-from .host import io
+from .choices import listed, verdict
+from .host import io, ui
 
 if TYPE_CHECKING:
     from .clips import Conditioning, Latent
@@ -30,6 +31,13 @@ class SVDStudioSampler(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, solver: str | None, schedule: str | None) -> bool | str:
+        """Say on the node what is no choice."""
+        return verdict(
+            lambda: listed("solver", solver, SOLVER_NAMES), lambda: listed("schedule", schedule, SCHEDULE_NAMES)
+        )
+
+    @classmethod
     def execute(
         cls,
         model: ModelPatcher,
@@ -45,7 +53,8 @@ class SVDStudioSampler(io.ComfyNode):
         from .sampling import Sampling, sample_clips
 
         chosen = Sampling(seed=seed, steps=steps, cfg=cfg, solver=solver, schedule=schedule)
-        return io.NodeOutput(sample_clips(model, positive, negative, latent, chosen))
+        finished, notices = sample_clips(model, positive, negative, latent, chosen)
+        return io.NodeOutput(finished, ui=ui.PreviewText("\n".join(notices)) if notices else None)
 
 
 def _inputs() -> list[io.Input]:

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..svd_core.config import SV3D_P, UNetConfig
 from ..svd_core.errors import InputError, explain
 from ..svd_core.sampling import Stream, clip_generator, clip_seeds, draw, make_schedule, sample, solver_noise
 from ..svd_core.sampling.solvers import Solver, get_solver
 from ..svd_core.types import StepInfo
-from .clips import Conditioning, Latent, clip_length, one_clip
-from .host import ModelPatcher, StepReport, SvdModelBase, check_interrupt, guided_sampling, masked_denoiser, step_report
+from .clips import Conditioning, Latent, clip_length, one_clip, playback_rate
+from .host import ModelPatcher, SvdModelBase, check_interrupt, guided_sampling, masked_denoiser
+from .live import StepReport
 
 Report = Callable[[StepInfo], None]
 
@@ -39,25 +41,29 @@ def sample_clips(
     negative: Conditioning,
     latent: Latent,
     chosen: Sampling,
-) -> Latent:
-    """The latent with every clip sampled.
+) -> tuple[Latent, list[str]]:
+    """The latent with every clip sampled, and what there is to say about it: memory that ran out on the way.
 
     Raises:
         InputError: the model is not of the SVD family, or conditioning and latent do not fit.
     """
     check_family(model)
+    for name, half in (("positive", positive), ("negative", negative)):
+        check_conditioning(model, name, half)
     frames = clip_length(latent, positive)
     starts = latent["samples"].split(frames)
     sigmas = sigmas_for(model, chosen)
-    report = step_report(model, chosen.steps, len(starts))
+    report = StepReport(model, chosen.steps, len(starts), playback_rate(positive))
     finished: list[Tensor] = []
+    notices: list[str] = []
     for index, (start, seed) in enumerate(zip(starts, clip_seeds(chosen.seed, len(starts)), strict=True)):
         told = (one_clip(conditioning, index, len(starts)) for conditioning in (positive, negative))
         noise = draw([clip_generator(seed, Stream.LATENT)], _shape(model, start)).squeeze(0)
         walk = _Walk(get_solver(chosen.solver), seed, _clip_report(report, index))
         mask = _mask(latent, index, frames)
         finished.append(guided_sampling(model, *told, chosen.cfg, walk, sigmas, noise, start, mask, seed))
-    return latent | {"samples": torch.cat(finished)}
+        notices += getattr(model.model.diffusion_model, "notices", ())
+    return latent | {"samples": torch.cat(finished)}, list(dict.fromkeys(notices))
 
 
 def check_family(model: ModelPatcher) -> None:
@@ -69,6 +75,31 @@ def check_family(model: ModelPatcher) -> None:
     if not isinstance(model.model, SvdModelBase):
         remedy = "Load an SVD or SV3D checkpoint; other families need their own sampler."
         raise InputError(explain("`model` of the SVD family", type(model.model).__name__, remedy))
+
+
+def check_conditioning(model: ModelPatcher, name: str, conditioning: Conditioning) -> None:
+    """Refuse conditioning that was made for another kind of model.
+
+    Raises:
+        InputError: none at all, tokens of another width, or no camera angles for a model that goes by them.
+    """
+    if not conditioning:
+        raise InputError(explain(f"`{name}` conditioning", "nothing", "Connect SVD Image Conditioning."))
+    described: dict[str, Any] = model.model.model_config.unet_config
+    for tokens, values in conditioning:
+        width = described.get("context_dim", tokens.shape[-1])
+        if tokens.shape[-1] != width:
+            remedy = "Use clip_vision of the checkpoint that is sampled; text conditioning does not fit."
+            raise InputError(explain(f"`{name}` of {width} channels", f"{tokens.shape[-1]}", remedy))
+        if _goes_by_angles(described) and not {"elevation", "azimuth"} <= values.keys():
+            raise InputError(explain(f"camera angles in `{name}` for SV3D-p", "none", "Use SV3D Orbit."))
+
+
+def _goes_by_angles(described: dict[str, Any]) -> bool:
+    ours: UNetConfig | None = described.get("config")
+    if ours is not None:
+        return any(condition.per_frame for condition in ours.vector)
+    return described.get("adm_in_channels") == SV3D_P.unet.vector_dim
 
 
 def sigmas_for(model: ModelPatcher, chosen: Sampling) -> Tensor:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .choices import listed, verdict
 from .host import io, ui
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _FORMATS = ("mp4", "webm", "webp", "gif", "png")
+_VIDEOS = ("mp4", "webm")
+_CODECS = ("auto", "h264", "h265", "vp9", "av1")
+_QUALITIES = ("best", "high", "medium", "small")
 
 
 class SVDStudioSaveClip(io.ComfyNode):
@@ -35,18 +39,44 @@ class SVDStudioSaveClip(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, format: str | None, codec: str | None = "auto", quality: str | None = "high"
+    ) -> bool | str:
+        """Say on the node what is no choice, and what this machine cannot write."""
+
+        def has_encoder() -> None:
+            from ..svd_core.video_io.codecs import Encoding, encoder_for
+
+            if format in _VIDEOS and codec is not None:
+                encoder_for(f".{format}", Encoding(codec))
+
+        return verdict(
+            lambda: listed("format", format, _FORMATS),
+            lambda: listed("codec", codec, _CODECS),
+            lambda: listed("quality", quality, _QUALITIES),
+            has_encoder,
+        )
+
+    @classmethod
     def execute(
-        cls, images: Tensor, fps: float, filename: str, format: str, frames: int = 0, notes: str = ""
+        cls,
+        images: Tensor,
+        fps: float,
+        filename: str,
+        format: str,
+        frames: int = 0,
+        notes: str = "",
+        codec: str = "auto",
+        quality: str = "high",
     ) -> io.NodeOutput:
+        from ..svd_core.video_io.codecs import Encoding
         from .saving import Clip, graph_in_file, save_clips
 
         clips = Clip.split(images, frames, fps)
         inside = graph_in_file(cls.hidden.prompt, cls.hidden.extra_pnginfo, notes)
-        files = save_clips(clips, filename, format, inside)
+        files = save_clips(clips, filename, format, inside, Encoding(codec, quality))
         shown = [ui.SavedResult(file.name, file.subfolder, io.FolderType.output) for file in files]
-        preview = (
-            ui.PreviewVideo(shown) if format in ("mp4", "webm") else ui.SavedImages(shown, is_animated=format != "png")
-        )
+        preview = ui.PreviewVideo(shown) if format in _VIDEOS else ui.SavedImages(shown, is_animated=format != "png")
         return io.NodeOutput([clip.video() for clip in clips], "\n".join(file.path for file in files), ui=preview)
 
 
@@ -72,8 +102,8 @@ def _inputs() -> list[io.Input]:
             "format",
             options=list(_FORMATS),
             default="mp4",
-            tooltip="mp4 (H.264) plays everywhere, webm (VP9) is smaller, webp and gif move in web pages, png is a "
-            "folder of lossless frames. All but gif bring the graph back when dropped on the page.",
+            tooltip="mp4 plays everywhere, webm is smaller, webp and gif move in web pages, png is a folder of "
+            "lossless frames. All but gif bring the graph back when dropped on the page.",
         ),
         io.Int.Input(
             "frames",
@@ -89,5 +119,21 @@ def _inputs() -> list[io.Input]:
             multiline=True,
             optional=True,
             tooltip="Text kept in the file, for example the summary of SVD Image Conditioning.",
+        ),
+        io.Combo.Input(
+            "codec",
+            options=list(_CODECS),
+            default="auto",
+            optional=True,
+            tooltip="How mp4 and webm are coded. auto: h264 in mp4, vp9 in webm. h265 and av1 take half the space, "
+            "but not every player and browser knows them. webm holds vp9 and av1 only.",
+        ),
+        io.Combo.Input(
+            "quality",
+            options=list(_QUALITIES),
+            default="high",
+            optional=True,
+            tooltip="best: for further editing, large. high: no eye tells it from the frames. medium: for the web. "
+            "small: visible losses. Holds for mp4, webm and webp; png is always lossless, gif has 256 colours.",
         ),
     ]

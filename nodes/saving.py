@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -16,8 +17,9 @@ from torch import Tensor
 from ..svd_core.errors import InputError, explain
 from ..svd_core.naming import fill_template
 from ..svd_core.types import Frames
-from ..svd_core.video_io import write_clip
-from .host import check_interrupt, folder_paths, metadata_allowed, video
+from ..svd_core.video_io import write_frames
+from ..svd_core.video_io.codecs import Encoding
+from .host import folder_paths, metadata_allowed, video, work_report
 
 Graph = Mapping[str, Mapping[str, Any]]
 
@@ -74,7 +76,8 @@ def graph_in_file(prompt: Graph | None, extra: Mapping[str, object] | None, note
         return Inside(tags={}, settings={}, values=values)
     tags = {"prompt": json.dumps(graph)} if graph else {}
     tags |= {name: json.dumps(value) for name, value in (extra or {}).items()}
-    return Inside(tags=tags, settings={"notes": notes} if notes else {}, values=values)
+    settings: dict[str, object] = {"values": {name: value for name, value in values.items() if "." not in name}}
+    return Inside(tags=tags, settings=settings | ({"notes": notes} if notes else {}), values=values)
 
 
 def graph_values(graph: Graph) -> dict[str, object]:
@@ -95,16 +98,18 @@ def graph_values(graph: Graph) -> dict[str, object]:
     return values
 
 
-def save_clips(clips: Sequence[Clip], template: str, kind: str, inside: Inside) -> list[SavedFile]:
+def save_clips(clips: Sequence[Clip], template: str, kind: str, inside: Inside, encoding: Encoding) -> list[SavedFile]:
     """Write every clip under the next free numbers; a folder of PNG frames counts as its frames.
+
+    Each clip is whole on disk before the next one starts, so cancelling keeps what is finished.
 
     Raises:
         InputError: a name that cannot be.
         OutputError: the disk is full or failed.
     """
     saved: list[SavedFile] = []
-    for clip in clips:
-        check_interrupt()
+    report = work_report()
+    for done, clip in enumerate(clips):
         pixels, fps = clip.frames.pixels, clip.frames.fps
         count, height, width, _ = pixels.shape
         facts = {"width": width, "height": height, "frames": count, "fps": f"{float(fps):g}"}
@@ -113,9 +118,18 @@ def save_clips(clips: Sequence[Clip], template: str, kind: str, inside: Inside) 
             name, folder_paths.get_output_directory(), width, height
         )
         target = Path(folder) / f"{stem}_{counter:05}_{'' if kind == 'png' else '.' + kind}"
-        write_clip(clip.frames, target, inside.settings, inside.tags)
+        frames = _watched(pixels, partial(report, total=count * len(clips)), count * done)
+        settings = {**inside.settings, **facts} if metadata_allowed() else {}
+        write_frames(frames, target, fps, settings, inside.tags, encoding)
         saved += _listed(target, subfolder)
     return saved
+
+
+def _watched(pixels: Tensor, report: Callable[[int], None], before: int) -> Iterator[Tensor]:
+    """The frames one by one; cancelling takes effect between two of them."""
+    for index, frame in enumerate(pixels):
+        report(before + index)
+        yield frame
 
 
 def _listed(target: Path, subfolder: str) -> list[SavedFile]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from .camera.adapter import Adapter, Placed, attach
     from .camera.meter import Track, measure
     from .config import ModelConfig
     from .errors import SvdError
@@ -17,41 +18,52 @@ if TYPE_CHECKING:
     from .types import Frames, ImageConditioning, MotionControls, StepInfo
     from .video_io import read_clip, read_image, write_clip
     from .weights.build import SvdModel, load_model
+    from .weights.lora import load_camera_lora, save_camera_lora
     from .weights.save import save_model
 
 __all__ = [
+    "Adapter",
     "Frames",
     "ImageConditioning",
     "ModelConfig",
     "MotionControls",
+    "Placed",
     "StepInfo",
     "SvdError",
     "SvdModel",
     "Track",
     "__version__",
     "animate",
+    "attach",
+    "load_camera_lora",
     "load_model",
     "measure",
     "read_clip",
     "read_image",
+    "save_camera_lora",
     "save_model",
     "write_clip",
 ]
 
 _HOMES = {
+    "Adapter": ".camera.adapter",
     "Frames": ".types",
     "ImageConditioning": ".types",
     "ModelConfig": ".config",
     "MotionControls": ".types",
+    "Placed": ".camera.adapter",
     "StepInfo": ".types",
     "SvdError": ".errors",
     "SvdModel": ".weights.build",
     "Track": ".camera.meter",
     "animate": ".pipeline",
+    "attach": ".camera.adapter",
+    "load_camera_lora": ".weights.lora",
     "load_model": ".weights.build",
     "measure": ".camera.meter",
     "read_clip": ".video_io",
     "read_image": ".video_io",
+    "save_camera_lora": ".weights.lora",
     "save_model": ".weights.save",
     "write_clip": ".video_io",
 }

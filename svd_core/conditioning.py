@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .config import VectorCondition
-from .errors import InputError, NumericsError, explain
+from .errors import InputError, NumericsError, choose_from, explain
 from .sampling.noise import Stream, clip_generator
+from .sampling.points import CurvePoints
 from .sinusoid import sinusoid
 from .types import ImageConditioning, MotionControls
 
@@ -49,6 +51,44 @@ class Orbit:
     def turntable(frames: int, elevation: float = 10.0) -> Orbit:
         """One full turn at constant elevation (degrees), ending at the source view."""
         return Orbit.around([elevation] * frames, [360 * (index + 1) / frames % 360 for index in range(frames)])
+
+
+OrbitConvention = Literal["sv3d", "comfyui"]
+ORBIT_CONVENTIONS: tuple[OrbitConvention, ...] = get_args(OrbitConvention)
+
+
+def orbit_degrees(
+    frames: int, elevation: str, azimuth: str = "", convention: OrbitConvention = "sv3d"
+) -> tuple[list[float], list[float]]:
+    """Elevation and azimuth of every frame in degrees, azimuths in [0, 360).
+
+    elevation, azimuth: a number, or points place:degrees with places from 0 to 1; no azimuth is one full turn.
+    convention: which frame shows the source picture. sv3d counts azimuths from the last frame, as SV3D was trained
+    (Voleti et al. 2024, and its reference code); a full turn then has no frame twice, so the clip loops. comfyui
+    counts them from zero: its own node's turn starts and ends at the picture.
+
+    Raises:
+        InputError: no such curve or convention, or an elevation beyond the poles.
+    """
+    if convention not in ORBIT_CONVENTIONS:
+        raise InputError(choose_from("convention", convention, ORBIT_CONVENTIONS))
+    elevations = _degrees(elevation, "elevation", frames)
+    if max(map(abs, elevations)) > 90:
+        found = f"{max(elevations, key=abs):g}"
+        raise InputError(explain("`elevation` from -90 to 90 degrees", found, "0 is level, 90 looks straight down."))
+    if azimuth.strip():
+        azimuths = _degrees(azimuth, "azimuth", frames)
+    elif convention == "sv3d":
+        azimuths = [360 * (index + 1) / frames for index in range(frames)]
+    else:
+        azimuths = [360 * index / max(frames - 1, 1) for index in range(frames)]
+    origin = azimuths[-1] if convention == "sv3d" else 0.0
+    return elevations, [(angle - origin) % 360 for angle in azimuths]
+
+
+def _degrees(text: str, name: str, frames: int) -> list[float]:
+    points = CurvePoints.parse(text if ":" in text else f"0:{text}", f"`{name}` as degrees, or as place:degrees")
+    return points.weights(frames).tolist()
 
 
 def check_controls(controls: MotionControls) -> MotionControls:

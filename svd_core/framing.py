@@ -28,6 +28,8 @@ _LONGEST = 2.0
 # A wrong shape costs picture, a wrong area only a little of what the network is used to.
 _AREA_COST = 0.5
 _BLUR = 16
+# Their latents and noise take half a gigabyte each; the networks need hundreds of times more.
+_MOST_PIXELS = 2 * 10**9
 # Shapes closer than this count as equal: less than a grid line.
 _SAME_SHAPE = 0.02
 
@@ -52,17 +54,27 @@ class Framed:
     kept: float
 
 
-def check_picture(pixels: Tensor) -> Tensor:
-    """`B 3 H W`, if a clip can be made of it.
+def check_picture(width: int, height: int) -> None:
+    """Whether a clip can be made of a picture of that size; asked before anything is computed with it.
 
     Raises:
         InputError: below 8 pixels a side, or above 89 megapixels.
     """
-    height, width = pixels.shape[-2:]
     if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
         expected = f"a picture of at least {MIN_SIDE}x{MIN_SIDE} and at most {MAX_PIXELS // 10**6} megapixels"
         raise InputError(explain(expected, f"{width}x{height}", "Scale the picture, or choose another one."))
-    return pixels
+
+
+def check_volume(frames: int, width: int, height: int) -> None:
+    """Whether a clip of that size is more than a typing error; asked before its noise is drawn.
+
+    Raises:
+        InputError: more than 2 thousand million pixels in all frames together.
+    """
+    if frames * width * height > _MOST_PIXELS:
+        found = f"{frames} frames of {width}x{height}"
+        remedy = "Take fewer frames or a smaller size: 1024x576 allows 3390 frames, 4096x4096 still 119."
+        raise InputError(explain(f"at most {_MOST_PIXELS:,} pixels in a clip", found, remedy))
 
 
 def choose_size(width: int, height: int, area: int) -> tuple[int, int]:
@@ -83,11 +95,11 @@ def choose_size(width: int, height: int, area: int) -> tuple[int, int]:
     return min(within, key=cost)
 
 
-def frame_picture(pixels: Tensor, width: int, height: int, framing: str) -> Framed:
+def frame_picture(pixels: Tensor, width: int, height: int, framing: str, bars: float = 0.0) -> Framed:
     """`B 3 H W` in [0, 1] -> `B 3 height width`.
 
-    crop keeps the middle, pad adds black bars, blur fills the bars with the picture itself out of focus, stretch
-    changes the shape. `restore` undoes the last three.
+    crop keeps the middle, pad adds bars of a grey (0 black, 1 white), blur fills the bars with the picture itself
+    out of focus, stretch changes the shape. `restore` undoes the last three.
 
     Raises:
         InputError: an unknown way of framing.
@@ -104,7 +116,8 @@ def frame_picture(pixels: Tensor, width: int, height: int, framing: str) -> Fram
         box = Box(left=0, top=0, width=width, height=height, aspect=target)
         return Framed(pixels=fit_image(pixels, width, height), box=box, kept=kept)
     box = _centred(whole, width, height)
-    frame = _blurred(fit_image(pixels, width, height)) if framing == "blur" else pixels.new_zeros(1, 3, height, width)
+    plain = pixels.new_full((1, 3, height, width), bars)
+    frame = _blurred(fit_image(pixels, width, height)) if framing == "blur" else plain
     frame = frame.expand(len(pixels), -1, -1, -1).clone()
     frame[..., box.top : box.top + box.height, box.left : box.left + box.width] = _resized(
         pixels, box.width, box.height

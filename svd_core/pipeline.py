@@ -11,8 +11,11 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .autoencoder.decoding import stream_clip
+from .camera.adapter import Adapter
+from .camera.move import CameraStack, Move
+from .camera.stack import Finder
 from .conditioning import Orbit, condition_on_images, stacked
-from .errors import InputError, explain
+from .directing import as_stack, direct, on_network, sample_directed, told
 from .memory import OnNotice, usable_bytes, with_leaner_retry
 from .sampling import (
     Guidance,
@@ -83,7 +86,10 @@ def animate(
     solver: SolverName | None = None,
     schedule: ScheduleName | None = None,
     guidance: Guidance | Sequence[Guidance] | None = None,
-    camera: Sequence[object] = (),
+    camera: CameraStack | Sequence[Move | str] = (),
+    find_lora: Finder | None = None,
+    depth: Tensor | None = None,
+    camera_freedom: float = 1.0,
     noise: Tensor | None = None,
     sigmas: Tensor | None = None,
     start: Start | None = None,
@@ -94,7 +100,8 @@ def animate(
     """Set a picture in motion: one picture gives `Frames`, several (a list, or a batch axis) give a list of them.
 
     None means the model's own default; `AnimateSettings` describes every option. The same seed gives the same
-    bytes on one machine; what else is in the batch changes rounding only. `on_step(StepInfo)` and
+    bytes on one machine; what else is in the batch changes rounding only. `camera` is a stack, or moves and their
+    words (`pan_left:10:0-12`), made together. `on_step(StepInfo)` and
     `on_decode(done, total)` may raise `Cancelled`. `animate_clips` always gives a list, and can do a little more.
 
     Raises:
@@ -102,7 +109,6 @@ def animate(
         NumericsError: NaN or infinity, with the stage.
         OutOfMemoryError: memory ran out even at a leaner plan.
     """
-    _refuse_camera(camera)
     settings = AnimateSettings(
         size=size,
         frames=frames,
@@ -119,6 +125,10 @@ def animate(
         sigmas=sigmas,
         start=start,
         orbit=orbit,
+        camera=as_stack(camera),
+        find_lora=find_lora,
+        depth=depth,
+        camera_freedom=camera_freedom,
     )
     several = isinstance(image, Sequence)
     watch = Watch(on_step=on_step, on_decode=on_decode)
@@ -161,13 +171,25 @@ def animate_latents(
         return resolved, torch.cat([fit_image(batch, resolved.width, resolved.height) for batch in pixels])
 
     resolved, fitted = with_leaner_retry("preparing the clip", prepare, "the size asked for", None, watch.on_notice)
+    direction = direct(model, fitted, settings, resolved)
+    if direction is not None and watch.on_notice is not None:
+        for note in direction.plan.notes:
+            watch.on_notice(note)
     chosen = plan or plan_for(model, resolved)
 
     def encode(_: str) -> ImageConditioning:
         return condition(model, fitted * 2 - 1, resolved)
 
     def run(plan: ExecutionPlan) -> Tensor:
-        return sample_latents(model.unet, conditioning, resolved, plan=plan, on_step=watch.on_step)
+        with on_network(model.unet, direction) as adapter:
+
+            def sampled(part: ResolvedSettings, on_step: OnStep | None) -> Tensor:
+                return sample_latents(model.unet, conditioning, part, plan=plan, on_step=on_step, adapter=adapter)
+
+            return sample_directed(model, direction, resolved, sampled, decoded, watch.on_step)
+
+    def decoded(latents: Tensor) -> list[Tensor]:
+        return decode_latents(model, latents, watch=Watch(on_notice=watch.on_notice))
 
     conditioning = with_leaner_retry("encoding the picture", encode, "one picture at a time", None, watch.on_notice)
     latents = with_leaner_retry("sampling", run, chosen, leaner(chosen), watch.on_notice)
@@ -216,15 +238,16 @@ def sample_latents(
     *,
     plan: ExecutionPlan,
     on_step: OnStep | None = None,
+    adapter: Adapter | None = None,
 ) -> Tensor:
-    """Noise to latents `(b t) c h w` float32 on the UNet's device."""
+    """Noise to latents `(b t) c h w` float32 on the UNet's device; an adapter on it is told of every step."""
     device = loop_device(unet)
     highest = float(settings.sigmas[0])
     start = settings.start
     x = pure_noise(settings.noise, highest) if start is None else noised(start, settings.noise, highest)
     with torch.no_grad():
         return sample(
-            guided_denoiser(unet, conditioning, settings.weights, plan),
+            told(guided_denoiser(unet, conditioning, settings.weights, plan), adapter, settings.sigmas),
             x.flatten(0, 1).to(device),
             settings.sigmas,
             solver=settings.solver,
@@ -291,12 +314,6 @@ def _denoiser(unet: VideoUNet, conditioning: ImageConditioning, plan: ExecutionP
     )
     concat = repeat(conditioning.concat_latents, "b c h w -> (b t) c h w", t=conditioning.frames)
     return VDenoiser(network=hoisted, concat=concat, dtype=dtype)
-
-
-def _refuse_camera(camera: Sequence[object]) -> None:
-    if len(camera) > 0:
-        remedy = "Leave `camera` empty; directed moves are not in this version."
-        raise InputError(explain("no camera moves", f"{len(camera)}", remedy))
 
 
 def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:

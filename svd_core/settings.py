@@ -6,13 +6,15 @@ Optional going in, complete coming out: behind `resolve` nothing is None that a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from .camera.move import CameraStack
+from .camera.stack import Finder
 from .conditioning import Orbit, check_controls
 from .config import ModelConfig
 from .errors import InputError, explain
@@ -47,6 +49,9 @@ class AnimateSettings:
     seed: one number gives clip i the seed `seed + i`. guidance: a curve, `linear:1:2.5`, or T weights. noise:
     standard normal `B T c h w` instead of the seed's own. sigmas: `S + 1` instead of a named schedule. orbit:
     SV3D's camera path, by default one turn. background: RGB in [0, 1] behind transparency.
+    camera: moves to make; find_lora: who knows their LoRAs, by default the ones that ship; depth: an image `H W`,
+    white is near, that gives truck, pedestal, dolly and orbit parallax where no LoRA carries them; camera_freedom:
+    noise of the training-free way, 1 is usual, more frees the subject.
     """
 
     size: tuple[int, int] | None = None
@@ -65,6 +70,10 @@ class AnimateSettings:
     start: Start | None = None
     orbit: Orbit | None = None
     background: Colour = BLACK
+    camera: CameraStack = field(default_factory=CameraStack)
+    find_lora: Finder | None = None
+    depth: Tensor | None = None
+    camera_freedom: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,9 @@ class FakeHost(ModuleType):
         )
         self.cancelled = False
         self.metadata = True
-        self.steps: list[tuple[int, int]] = []
+        self.steps: list[int] = []
+        self.sent: list[dict[str, Any]] = []
+        self.previews = False
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -56,8 +58,17 @@ class FakeHost(ModuleType):
     def work_report(self) -> Any:
         return lambda done, total: self.check_interrupt()
 
-    def step_report(self, model: object, steps: int, clips: int) -> Any:
-        return lambda clip, info: self.steps.append((clip, info.index))
+    def progress(self) -> Any:
+        return lambda done, total, picture: self.steps.append(done)
+
+    def preview_size(self) -> int | None:
+        return 512 if self.previews else None
+
+    def latent_colours(self, model: object) -> Any:
+        return None, None
+
+    def send_to_page(self, event: str, data: dict[str, Any]) -> None:
+        self.sent.append({"event": event, **data})
 
     def masked_denoiser(self, guider: Any, *_: object) -> Any:
         return guider.denoise
@@ -84,6 +95,7 @@ class _Io:
 
     def __init__(self) -> None:
         self.ComfyNode = type("ComfyNode", (), {"hidden": SimpleNamespace(prompt=None, extra_pnginfo=None)})
+        self.Custom = lambda kind: getattr(self, kind)
         self.Schema = lambda **entries: SimpleNamespace(**{"hidden": [], "is_output_node": False} | entries)
         self.NodeOutput = lambda *result, ui=None: SimpleNamespace(result=result, ui=ui)
         self.Hidden = self.FolderType = SimpleNamespace(prompt="prompt", extra_pnginfo="extra", output="output")

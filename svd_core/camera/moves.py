@@ -1,6 +1,6 @@
 """The planar moves an artist can name, and how several of them become one motion of the camera.
 
-This file decides names, signs and eases. Parallax moves, files of learnt moves and calibration build on top of it.
+This file decides names and signs. Parallax moves, files of learnt moves and joins build on top of it: `stack`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
-from ..errors import InputError, choose_from, explain
+from ..errors import InputError, choose_from
+from .curves import EaseName as Ease
+from .curves import check_ease, speeds
 from .path import CameraMotion
 
 Axis = Literal["pan", "tilt", "zoom", "roll"]
 AXES: tuple[Axis, ...] = get_args(Axis)
-
-Ease = Literal["linear", "in", "out", "in-out"]
-"""How speed is spread over a move's range: even, rising from rest, falling to rest, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,7 @@ class CameraMove:
     def __post_init__(self) -> None:
         if self.name not in MOVES:
             raise InputError(choose_from("camera move", self.name, MOVES))
-        if self.ease not in get_args(Ease):
-            raise InputError(choose_from("ease", self.ease, get_args(Ease)))
+        check_ease(self.ease)
 
 
 def combine(moves: Iterable[CameraMove], frames: int, fps: float) -> CameraMotion:
@@ -74,36 +71,8 @@ def combine(moves: Iterable[CameraMove], frames: int, fps: float) -> CameraMotio
     totals = {axis: torch.zeros(frames - 1, dtype=torch.float64) for axis in AXES}
     for move in moves:
         kind = MOVES[move.name]
-        speeds = _steps(move, frames) * (move.amount / fps)
+        span = move.first, frames - 1 if move.last is None else move.last
+        steps = speeds(frames, span, move.ease) * (move.amount / fps)
         if kind.axis is not None:
-            totals[kind.axis] = totals[kind.axis] + kind.sign * speeds
+            totals[kind.axis] = totals[kind.axis] + kind.sign * steps
     return CameraMotion(**totals)
-
-
-def progress(ease: Ease, time: Tensor) -> Tensor:
-    """Part of a move done at `time` in [0, 1]: 0 at the start, 1 at the end, never backwards."""
-    if ease == "in":
-        return time**2
-    if ease == "out":
-        return 1 - (1 - time) ** 2
-    if ease == "in-out":
-        return time**2 * (3 - 2 * time)
-    return time
-
-
-def _steps(move: CameraMove, frames: int) -> Tensor:
-    """Relative speed of each step `T-1`: mean 1 over the move's range whatever its ease, 0 outside."""
-    last = frames - 1 if move.last is None else move.last
-    if not 0 <= move.first < last < frames:
-        raise InputError(
-            explain(
-                f"a move's frames inside the clip's 0-{frames - 1}, the first before the last",
-                f"{move.name} over {move.first}-{last}",
-                "Change the move's range or the clip's length.",
-            )
-        )
-    count = last - move.first
-    steps = torch.zeros(frames - 1, dtype=torch.float64)
-    done = progress(move.ease, torch.linspace(0, 1, count + 1, dtype=torch.float64))
-    steps[move.first : last] = done.diff() * count
-    return steps

@@ -32,7 +32,7 @@ COMMANDS = {
     "measure": "measure camera motion and quality of a clip",
     "sweep": "make every clip of a plan, whatever stops the work in between",
     "sheet": "draw the contact sheets of a sweep again",
-    "train": "train the embedded model with the recipe it was made by",
+    "train": "teach a camera move, or make the embedded model again",
     "bench": "speed and memory of this machine, side by side",
     "selftest": "prove on this machine that the networks compute what they should",
 }

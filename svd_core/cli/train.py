@@ -1,4 +1,4 @@
-"""`svd train`: make the embedded model again, by the recipe that made it."""
+"""`svd train`: the embedded model, by the recipe that made it, and camera LoRAs for any model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import train_camera
 from .output import Console
 
 if TYPE_CHECKING:
@@ -16,12 +17,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Options of `svd train`."""
     parser = subparsers.add_parser(
         "train",
-        help="train the embedded model with the recipe it was made by",
-        description="Train on procedurally drawn worlds, in stages; continues an interrupted run with --resume.",
+        help="teach a camera move, or make the embedded model again",
+        description="Train a camera LoRA from photographs, films or drawn worlds, or the embedded model from nothing; "
+        "--resume continues an interrupted run.",
     )
-    parser.add_argument("what", choices=("nano",), help="nano: the embedded model, all of it")
     parser.add_argument(
-        "--out", type=Path, default=Path("nano-run"), metavar="DIR", help="state, log, sheets and model go here"
+        "what",
+        choices=("nano", "camera", "all"),
+        help="nano: the embedded model; camera: a camera LoRA for any model; all: nano, then every LoRA it ships with",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="state, log, samples and the result go here; default: NAME-run"
     )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--steps", type=int, metavar="N", help="steps over all stages together")
@@ -29,24 +35,68 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads; one is most efficient")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="go on from this finished model instead of from nothing",
+    )
+    parser.add_argument(
+        "--stages",
+        type=_names,
+        metavar="A,B",
+        help="only these stages of the recipe, e.g. camera,video,temporal_decoder; needs --from",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed and steps give the same weights")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    train_camera.add_options(parser)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def run(options: argparse.Namespace) -> int:
+    """Train what was asked for."""
+    if options.what == "camera":
+        return train_camera.run(options)
+    if options.what == "all":
+        return _all(options)
+    return _nano(options)
+
+
+def _all(options: argparse.Namespace) -> int:
+    """The embedded model and, on what came out, its camera LoRAs; amounts of work are the model's."""
+    from ..training.camera_shipped import ON_MODEL
+    from ..training.nano import MODEL_NAME
+
+    folder = options.out or Path("all-run")
+    options.out = folder / "nano"
+    _nano(options)
+    options.out, options.model = folder / "camera", folder / "nano" / MODEL_NAME
+    options.steps = None if options.steps is None else max(1, round(options.steps * ON_MODEL))
+    options.minutes = None if options.minutes is None else options.minutes * ON_MODEL
+    options.resume = options.resume and options.out.is_dir()
+    return train_camera.run_shipped(train_camera.settings_of(options), Console.of(options))
+
+
+def _nano(options: argparse.Namespace) -> int:
     """Train and say where the model went."""
     from ..training.nano import TrainOptions, train_nano
     from .models import resolve_device
 
     console = Console.of(options)
     settings = TrainOptions(
-        out=options.out,
+        out=options.out or Path("nano-run"),
         steps=options.steps,
         minutes=options.minutes,
         device=str(resolve_device(options.device)),
         threads=options.threads,
         resume=options.resume,
         seed=options.seed,
+        stages=options.stages,
+        source=options.source,
     )
     with console.progress(1, "train") as bar:
 

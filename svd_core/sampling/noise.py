@@ -26,6 +26,7 @@ class Stream(IntEnum):
     LATENT = 0
     AUGMENTATION = 1
     SOLVER = 2
+    STEER = 3
 
 
 def clip_generator(seed: int, stream: Stream) -> torch.Generator:

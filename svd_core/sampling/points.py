@@ -1,4 +1,4 @@
-"""Guidance along a curve of the artist's own points."""
+"""A curve along the artist's own points: of guidance over a clip, or of how far a camera move has come."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..errors import InputError, explain
 
 
 @dataclass(frozen=True, slots=True)
-class GuidancePoints:
-    """Straight lines between points (place, weight); place 0 is the first frame of a clip, 1 the last."""
+class CurvePoints:
+    """Straight lines between points (place, weight); place 0 is the first frame, 1 the last."""
 
     points: tuple[tuple[float, float], ...]
 
     @staticmethod
-    def parse(text: str) -> GuidancePoints:
-        """Read `0:1, 0.5:3, 1:1`.
+    def parse(text: str, what: str = "guidance `points` as place:weight") -> CurvePoints:
+        """Read `0:1, 0.5:3, 1:1`; `what` names it in the message of an error.
 
         Raises:
             InputError: not of that form, places outside 0 .. 1 or not ascending.
@@ -33,9 +33,9 @@ class GuidancePoints:
         places = [place for place, _ in points]
         fine = all(0 <= place <= 1 and math.isfinite(weight) for place, weight in points)
         if not points or not fine or any(b <= a for a, b in pairwise(places)):
-            expected = "guidance `points` as place:weight with places ascending from 0 to 1"
+            expected = f"{what} with places ascending from 0 to 1"
             raise InputError(explain(expected, repr(text), "Write for example 0:1, 0.5:3, 1:1."))
-        return GuidancePoints(points)
+        return CurvePoints(points)
 
     def weights(self, frames: int) -> Tensor:
         """One weight a frame, `T` float32; before the first point and behind the last the curve is level."""

@@ -18,18 +18,23 @@ _SD_LATENT_TO_RGB = (
 _SPREAD = 2.0
 
 
-def preview(denoised: Tensor) -> Tensor:
+def preview(denoised: Tensor, factors: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """Latents `(b t) c h w` (scaled, as `StepInfo.denoised`) -> RGB `(b t) h w 3` float32 in [0, 1] on the CPU.
 
-    Four channels are taken for Stable Diffusion's and projected by published factors. Of any other latents
-    nothing is known: their first three channels are shown, each normalised over the whole clip (the first one
-    repeated when there are fewer), so that motion shows though colours are false.
+    factors `c 3` and bias `3` give colours in [-1, 1] (see `fit_colours`). Without them four channels are taken
+    for Stable Diffusion's and projected by published factors. Of any other latents nothing is known: their first
+    three channels are shown, each normalised over the whole clip (the first one repeated when there are fewer), so
+    that motion shows though colours are false.
     """
     latents = rearrange(denoised.detach().float(), "b c h w -> b h w c")
-    if latents.shape[-1] == len(_SD_LATENT_TO_RGB):
-        rgb = (latents @ torch.tensor(_SD_LATENT_TO_RGB, device=latents.device) + 1) / 2
+    channels = latents.shape[-1]
+    if factors is None and channels == len(_SD_LATENT_TO_RGB):
+        factors = torch.tensor(_SD_LATENT_TO_RGB)
+    if factors is not None and factors.shape[0] == channels:
+        rgb = latents @ factors.to(latents)
+        rgb = ((rgb if bias is None else rgb + bias.to(latents)) + 1) / 2
     else:
-        shown = latents[..., :3] if latents.shape[-1] >= 3 else latents[..., :1].expand(*latents.shape[:-1], 3)
+        shown = latents[..., :3] if channels >= 3 else latents[..., :1].expand(*latents.shape[:-1], 3)
         spread = shown.std(dim=(0, 1, 2), correction=0).clamp_min(1e-6)
         rgb = 0.5 + (shown - shown.mean(dim=(0, 1, 2))) / (2 * _SPREAD * spread)
     return rgb.clamp(0, 1).cpu()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import FileFormatError, InputError, explain
+from ..errors import FileFormatError, InputError, OutputError, explain
 from ..video_io.atomic import atomic_file
 
 FILE_NAME = "state.pt"
@@ -38,10 +38,24 @@ class Saved:
 
 
 def save(folder: Path, saved: Saved) -> None:
-    """Write the state of a run; an interrupted write leaves the previous one."""
+    """Write the state of a run; an interrupted write leaves the previous one.
+
+    Raises:
+        OutputError: the disk is full or failed.
+    """
     fields = {name: getattr(saved, name) for name in Saved.__slots__}
     with atomic_file(folder / FILE_NAME) as temporary:
-        torch.save(fields, temporary)
+        try:
+            torch.save(fields, temporary)
+        except RuntimeError as error:
+            # PyTorch's own writer tells no reason; a full disk is the usual one.
+            raise OutputError(
+                explain(
+                    f"room on the disk for {folder / FILE_NAME}",
+                    "a failed write",
+                    "Free some space and --resume: the state saved before is whole.",
+                )
+            ) from error
 
 
 def load(folder: Path, config: str, seed: int) -> Saved:

@@ -6,25 +6,29 @@ What a step computes is left to `stages` and the losses; what evaluation looks a
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ..config import ModelConfig
-from ..errors import NumericsError, explain
+from ..errors import InputError, NumericsError, explain
+from ..video_io.atomic import output_error
 from .autoencoder_losses import anchored_loss, temporal_loss
 from .checkpoints import Saved, load, save
-from .diffusion import NoiseLaw, TrainingClips, diffusion_loss
+from .diffusion import TrainingClips, diffusion_loss
 from .fast_layers import FAST_LAYERS
-from .networks import Average, Networks, start
-from .pca import PatchBasis, fit_basis
+from .muon import Muon
+from .networks import Average, Networks, adopt, start
+from .pca import PatchBasis, fit_basis, recover_basis
 from .pool import ClipPool, LatentClips, to_pixels
-from .stages import Stage, trained
+from .stages import Stage, StageName, trained
 from .worlds import TRAINING, WorldSize, draw_clips
 
 _CROP, _SMALL_BATCH, _CROPPED_SHARE = 32, 6, 0.7
@@ -60,7 +64,6 @@ class Trainer:
     folder: Path
     device: torch.device
     save_seconds: float = 90.0
-    law: NoiseLaw = field(default_factory=NoiseLaw)
     networks: Networks = field(init=False)
     average: Average = field(init=False)
     basis: PatchBasis = field(init=False)
@@ -74,13 +77,18 @@ class Trainer:
         self.networks = start(self.config, self.seed, FAST_LAYERS).to(self.device)
         self.average = Average({}, 0.0)
 
-    def begin(self) -> None:
-        """Fit the latent basis and stand before the first step."""
+    def begin(self, source: Path | None = None) -> None:
+        """Fit the latent basis and stand before the first step; `source` is a finished model to go on from."""
         size = self._size
         first = _BASIS_CHUNKS * _CHUNK
         clips = draw_clips(self.seed, TRAINING, range(first, first + _BASIS_CLIPS), size)
         config = self.config.autoencoder
-        basis = fit_basis(clips.pixels[:, ::4].flatten(0, 1), config.downsampling, config.latent_channels)
+        images = clips.pixels[:, ::4].flatten(0, 1)
+        if source is None:
+            basis = fit_basis(images, config.downsampling, config.latent_channels)
+        else:
+            adopt(self.networks, source)
+            basis = recover_basis(self.networks.autoencoder.encode, images.to(self.device), config.downsampling)
         self.basis = PatchBasis(
             basis.mean.to(self.device), basis.analysis.to(self.device), basis.synthesis.to(self.device), basis.patch
         )
@@ -93,13 +101,23 @@ class Trainer:
         patch = self.config.autoencoder.downsampling
         mean, analysis, synthesis = (saved.basis[name].to(self.device) for name in _BASIS_NAMES)
         self.basis = PatchBasis(mean, analysis, synthesis, patch)
-        self.stage = next(index for index, stage in enumerate(self.stages) if stage.name == saved.stage)
+        names = [stage.name for stage in self.stages]
+        if saved.stage not in names:
+            raise InputError(
+                explain(f"a run in one of the stages {', '.join(names)}", saved.stage, "Resume with --resume alone.")
+            )
+        self.stage = names.index(cast("StageName", saved.stage))
         self.step, self.spent = saved.step, saved.spent
         self._enter()
         self.average.values = {name: value.to(self.device) for name, value in saved.average.items()}
         self.average.count = saved.average_count
         if saved.optimiser is not None and self._optimiser is not None:
-            self._optimiser.load_state_dict(saved.optimiser)
+            try:
+                self._optimiser.load_state_dict(saved.optimiser)
+            except ValueError as error:
+                raise InputError(
+                    explain("a run of this recipe", f"another optimiser in {self.folder}", "Start a new folder.")
+                ) from error
 
     def run(self, observe: Observer) -> None:
         """Train to the end of the last stage, calling `observe` after every step.
@@ -169,11 +187,14 @@ class Trainer:
             return
         stage = self.stages[self.stage]
         parameters = dict(trained(self.networks, stage.name))
-        self._optimiser = torch.optim.AdamW(
-            parameters.values(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+        rate = stage.learning_rate
+        self._optimiser = (
+            Muon(parameters.items(), lr=rate)
+            if stage.muon
+            else torch.optim.AdamW(parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
         )
         self.average = Average({name: value.detach().clone() for name, value in parameters.items()}, stage.average)
-        if self._pool is None or stage.name in ("images", "temporal_decoder"):
+        if self._pool is None or stage.name in ("images", "temporal_decoder") or self._pool.subjects != stage.subjects:
             self._pool = self._make_pool(stage)
 
     def _make_pool(self, stage: Stage) -> ClipPool:
@@ -189,6 +210,7 @@ class Trainer:
             encode=None if linear else self.networks.autoencoder.encode,
             keep_pixels=decoder,
             offset=_DECODER_CHUNKS if decoder else 0,
+            subjects=stage.subjects,
         )
 
     def _leave(self) -> None:
@@ -205,25 +227,28 @@ class Trainer:
             ((self.seed * 64 + self.stage) * 4_194_304 + self.step) * 0x9E3779B97F4A7C15 % 2**63
         )
         clips = pool.batch(generator, stage.batch)
-        optimiser.param_groups[0]["lr"] = stage.rate(self.step)
+        for group in optimiser.param_groups:
+            group["lr"] = stage.rate(self.step) * group.get("share", 1.0)
         with self._autocast():
             loss = self._loss(stage, clips, generator)
-        value = float(loss.detach())
-        if not torch.isfinite(loss.detach()):
-            raise NumericsError(
-                explain(
-                    "a finite training loss",
-                    f"{value} in stage {stage.name} at step {self.step}, clips of chunks {clips.chunks}",
-                    f"The last good state is kept in {self.folder}; lower the learning rate and resume.",
-                )
-            )
+        value = self._finite("loss", loss.detach(), clips)
         self.networks.zero_grad(set_to_none=True)
         loss.backward()
-        chosen = [parameter for parameter in optimiser.param_groups[0]["params"] if parameter.grad is not None]
-        nn.utils.clip_grad_norm_(chosen, _CLIP_NORM)
+        moved = [entry for group in optimiser.param_groups for entry in group["params"]]
+        chosen = [parameter for parameter in moved if parameter.grad is not None]
+        self._finite("gradient", nn.utils.clip_grad_norm_(chosen, _CLIP_NORM), clips)
         optimiser.step()
         self.average.update(dict(self.networks.named_parameters()))
         return value
+
+    def _finite(self, what: str, value: Tensor, clips: LatentClips) -> float:
+        """The number, checked before a step can spoil the weights."""
+        number = float(value)
+        if not math.isfinite(number):
+            place = f"stage {self.stages[self.stage].name} at step {self.step}, clips of chunks {clips.chunks}"
+            remedy = f"The last good state is kept in {self.folder}; lower the learning rate and resume."
+            raise NumericsError(explain(f"a finite training {what}", f"{number} in {place}", remedy))
+        return number
 
     def _loss(self, stage: Stage, clips: LatentClips, generator: Generator) -> Tensor:
         if stage.name == "autoencoder":
@@ -234,7 +259,7 @@ class Trainer:
             )
         if stage.name == "temporal_decoder":
             return temporal_loss(self.networks.autoencoder, self.basis, to_pixels(clips.stills), generator)
-        return diffusion_loss(self.networks.unet, self._conditioned(clips, generator, stage), self.law, generator)
+        return diffusion_loss(self.networks.unet, self._conditioned(clips, generator, stage), stage.noise, generator)
 
     def _conditioned(self, clips: LatentClips, generator: Generator, stage: Stage) -> TrainingClips:
         """Frames, image token and conditions; images are single frames in any order, seen one by one."""
@@ -279,7 +304,14 @@ def _images(clips: LatentClips, generator: Generator, cropped: bool) -> Tensor:
 
 
 def log_line(path: Path, report: Report, **more: float) -> None:
-    """Append one JSON line to a run's log."""
+    """Append one JSON line to a run's log.
+
+    Raises:
+        OutputError: the disk is full or failed; the run's state is as it was last saved.
+    """
     entry = {"stage": report.stage, "step": report.step, "loss": report.loss, "spent": round(report.spent, 1), **more}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise output_error(path, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from .evaluation import Scores, animate, evaluate, held_out
 from .export import export
 from .loop import Report, Trainer, log_line
 from .sheet import save_sheet
-from .stages import STAGES, Stage, scaled
+from .stages import STAGES, Stage, chosen, scaled
 
 MODEL_NAME = "nano.safetensors"
 # Seconds a step of each stage takes next to one of `video`; `--minutes` turns into steps with these.
@@ -27,6 +28,7 @@ _RELATIVE_COST = {
     "images": 0.25,
     "temporal": 0.9,
     "short_video": 1.0,
+    "camera": 1.0,
     "video": 1.0,
     "temporal_decoder": 0.4,
 }
@@ -39,8 +41,9 @@ _SHEET_CLIPS, _SCORED_CLIPS = 8, 64
 class TrainOptions:
     """`out` is a folder: the run's state, log, sheets and the finished model land there.
 
-    Give `steps` (all stages together) or `minutes` of computing, or neither for the shipped recipe. `config` is for
-    tests. `scored_clips` held-out clips are scored at the end.
+    Give `steps` (all stages together) or `minutes` of computing, or neither for the shipped recipe. `stages` picks some
+    of the recipe's; `source` is a finished model file they go on from, without which the first must be the
+    autoencoder's. `config` is for tests. `scored_clips` held-out clips are scored at the end.
     """
 
     out: Path
@@ -50,6 +53,8 @@ class TrainOptions:
     threads: int = 1
     resume: bool = False
     seed: int = 0
+    stages: Sequence[str] | None = None
+    source: Path | None = None
     config: ModelConfig = NANO
     scored_clips: int = _SCORED_CLIPS
 
@@ -81,7 +86,7 @@ def train_nano(options: TrainOptions, progress: Progress | None = None) -> Train
     if options.resume:
         trainer.resume()
     else:
-        trainer.begin()
+        trainer.begin(options.source)
     trainer.run(_Observer(options.out, progress))
     return _finish(options, trainer)
 
@@ -95,6 +100,13 @@ def _check(options: TrainOptions) -> None:
     state = options.out / FILE_NAME
     if state.exists() and not options.resume:
         raise InputError(explain("an empty training folder", f"a run in {state}", "Add --resume or choose another."))
+    if options.resume and options.source is not None:
+        raise InputError(explain("--resume or --from", "both", "A resumed run has its weights; leave --from out."))
+    if options.source is not None and not options.source.is_file():
+        raise InputError(explain("a model file after --from", f"{options.source}", "Give e.g. nano.safetensors."))
+    first = chosen(options.stages)[0].name
+    if options.source is None and not options.resume and first != STAGES[0].name:
+        raise InputError(explain("--from FILE with --stages", f"{first} first and no file", "Say what to go on from."))
     torch.set_num_threads(max(1, options.threads))
 
 
@@ -111,28 +123,35 @@ def _trainer(options: TrainOptions, stages: Sequence[Stage]) -> Trainer:
 def _plan(options: TrainOptions) -> tuple[Stage, ...]:
     """The stages, from the folder of a resumed run, the number of steps, or the minutes and a short measurement."""
     plan = options.out / "plan.json"
+    stages = chosen(options.stages)
     if options.resume and plan.is_file() and options.steps is None and options.minutes is None:
-        return scaled(int(json.loads(plan.read_text(encoding="utf-8"))["steps"]))
-    steps = sum(stage.steps for stage in STAGES)
+        saved = json.loads(plan.read_text(encoding="utf-8"))
+        return scaled(int(saved["steps"]), chosen(saved.get("stages")))
+    steps = sum(stage.steps for stage in stages)
     if options.steps is not None:
         steps = options.steps
     elif options.minutes is not None:
         steps = _steps_for(options, options.minutes * 60)
-    stages = scaled(steps)
+    stages = scaled(steps, stages)
     options.out.mkdir(parents=True, exist_ok=True)
     with atomic_file(plan) as temporary:
-        temporary.write_text(json.dumps({"steps": steps, "seed": options.seed}) + "\n", encoding="utf-8")
+        names = [stage.name for stage in stages]
+        temporary.write_text(
+            json.dumps({"steps": steps, "seed": options.seed, "stages": names, "from": _told(options.source)}) + "\n",
+            encoding="utf-8",
+        )
     return stages
 
 
 def _steps_for(options: TrainOptions, seconds: float) -> int:
     """How many steps of the recipe fit into that much computing, from a few steps of the dearest stage."""
+    stages = chosen(options.stages)
     video = next(stage for stage in STAGES if stage.name == "video")
     probe = _trainer(options, scaled(len(STAGES)))
     cost = probe.seconds_per_step(video, _PROBE_STEPS)
-    whole = sum(stage.steps * _RELATIVE_COST[stage.name] for stage in STAGES) * cost
-    steps = sum(stage.steps for stage in STAGES)
-    return max(len(STAGES), round(steps * seconds / whole))
+    whole = sum(stage.steps * _RELATIVE_COST[stage.name] for stage in stages) * cost
+    steps = sum(stage.steps for stage in stages)
+    return max(len(stages), round(steps * seconds / whole))
 
 
 @dataclass(slots=True)
@@ -166,6 +185,18 @@ def _sheet(trainer: Trainer, path: Path) -> None:
     save_sheet(path, torch.stack((real, made), dim=1).flatten(0, 1), columns=8)
 
 
+def _told(source: Path | None) -> dict[str, str] | None:
+    """How the plan and the recipe name the file a run went on from."""
+    if source is None:
+        return None
+    return {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+
+
+def _source(folder: Path) -> dict[str, str] | None:
+    plan = folder / "plan.json"
+    return json.loads(plan.read_text(encoding="utf-8")).get("from") if plan.is_file() else None
+
+
 def _finish(options: TrainOptions, trainer: Trainer) -> TrainResult:
     networks = trainer.averaged().cpu()
     scores, samples = evaluate(networks, clips=options.scored_clips)
@@ -173,6 +204,7 @@ def _finish(options: TrainOptions, trainer: Trainer) -> TrainResult:
         "seed": options.seed,
         "computing_seconds": round(trainer.spent),
         "stages": {stage.name: stage.steps for stage in trainer.stages},
+        "from": _source(options.out),
     }
     model = options.out / MODEL_NAME
     export(networks, model, {"svd_studio.scores": scores.to_json(), "svd_studio.recipe": recipe})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,9 +13,11 @@ from torch import nn
 from ..autoencoder.autoencoder import Autoencoder
 from ..autoencoder.temporal import start_temporal_as_identity_
 from ..config import ModelConfig
+from ..errors import InputError, explain
 from ..image_encoder.image_encoder import ImageEncoder
 from ..operations import TORCH, Operations
 from ..unet.unet import VideoUNet
+from ..weights.build import load_model
 from .autoencoder_losses import start_anchored_
 
 # Outputs of residual branches that begin silent: the network's last layer, the transformers', and all of time.
@@ -49,6 +53,28 @@ def start(config: ModelConfig, seed: int, operations: Operations = TORCH) -> Net
     start_temporal_as_identity_(networks.autoencoder.decoder)
     start_anchored_(networks.autoencoder)
     return networks
+
+
+def adopt(networks: Networks, path: Path) -> None:
+    """Give `networks` the weights of a finished model file; sampling defaults may differ, the networks may not.
+
+    Raises:
+        InputError: the file is another model's.
+        FileFormatError: the file is damaged.
+    """
+    model = load_model(path, dtype=torch.float32)
+    wanted = networks.config
+    if dataclasses.replace(model.config, sampling=wanted.sampling, name=wanted.name) != wanted:
+        raise InputError(
+            explain(
+                f"a model file with the networks of {wanted.name}",
+                f"{model.config.name} in {path}",
+                "Give --from a file made by this recipe.",
+            )
+        )
+    networks.unet.load_state_dict(model.unet.state_dict())
+    networks.autoencoder.load_state_dict(model.autoencoder.state_dict())
+    networks.image_encoder.load_state_dict(model.image_encoder.state_dict())
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ half-way to whitening: colour stays larger than detail, as it is worth more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from einops import rearrange
 from torch import Tensor
 
 _WHITENING = 0.5
+_RIDGE = 1e-3
+_RECOVERY_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,23 @@ def fit_basis(pixels: Tensor, patch: int, channels: int) -> PatchBasis:
     scale = values.sqrt() ** _WHITENING
     scale = scale * ((values / scale.square()).mean()).sqrt()
     return PatchBasis(mean.float(), (vectors / scale).T.float().contiguous(), (vectors * scale).float(), patch)
+
+
+@torch.no_grad()
+def recover_basis(encode: Callable[[Tensor], Tensor], pixels: Tensor, patch: int) -> PatchBasis:
+    """The anchor a trained encoder once regressed, from its latents of images `n 3 H W` in [-1, 1].
+
+    Components of nearly equal strength turn into each other when a basis is fitted to other worlds; a model that is
+    trained on needs the one it knows.
+    """
+    latents = torch.cat([encode(part) for part in pixels.split(_RECOVERY_BATCH)])
+    patches = rearrange(pixels, "n c (h p) (w q) -> (n h w) (c p q)", p=patch, q=patch).double()
+    targets = latents.permute(0, 2, 3, 1).flatten(0, 2).double()
+    mean, shift = patches.mean(0), targets.mean(0)
+    centred = patches - mean
+    damping = _RIDGE * len(centred) * torch.eye(centred.shape[1], dtype=torch.double, device=pixels.device)
+    analysis = torch.linalg.solve(centred.T @ centred + damping, centred.T @ (targets - shift)).T
+    seen = centred @ analysis.T
+    synthesis = torch.linalg.solve(seen.T @ seen, seen.T @ centred).T
+    zero = mean - torch.linalg.pinv(analysis) @ shift
+    return PatchBasis(zero.float(), analysis.float().contiguous(), synthesis.float().contiguous(), patch)

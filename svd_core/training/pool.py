@@ -46,12 +46,13 @@ class ClipPool:
         encode: Callable[[Tensor], Tensor] | None = None,
         keep_pixels: bool = False,
         offset: int = 0,
+        subjects: bool = True,
     ) -> None:
         self._seed, self._size, self._basis = seed, size, basis
         self._chunk, self._device = chunk, device
         self._encode = encode or basis.encode
         self._stills = size.frames if keep_pixels else STILLS
-        self._offset = offset
+        self._offset, self.subjects = offset, subjects
         self._window: deque[tuple[int, LatentClips]] = deque()
 
     def advance(self, first: int, end: int) -> None:
@@ -82,7 +83,7 @@ class ClipPool:
     def _draw(self, index: int) -> LatentClips:
         first = (self._offset + index) * self._chunk
         rows = range(first, first + self._chunk)
-        clips = draw_clips(self._seed, TRAINING, rows, self._size, device=self._device)
+        clips = draw_clips(self._seed, TRAINING, rows, self._size, device=self._device, subjects=self.subjects)
         return to_latents(clips, self._basis, self._encode, self._stills, index)
 
 

@@ -53,14 +53,15 @@ class Request:
 @torch.no_grad()
 def generate(model: Model, request: Request, sampling: SamplingDefaults) -> Tensor:
     """Latents `B T c h w` sampled the way the model's defaults say, Euler on a Karras schedule."""
-    device = request.pictures.device
+    home = next(model.unet.parameters())
+    device, dtype = home.device, home.dtype
     clips, frames = len(request.pictures), sampling.frames
     grain = draw([clip_generator(seed, Stream.AUGMENTATION) for seed in request.seeds], request.pictures.shape[1:])
-    pictures = request.pictures + sampling.augmentation * grain.to(device)
-    condition = model.autoencoder.encode(pictures)
-    context = model.image_encoder(request.pictures)[:, None]
+    pictures = request.pictures.to(device) + sampling.augmentation * grain.to(device)
+    condition = model.autoencoder.encode(pictures.to(next(model.autoencoder.parameters()).dtype)).float()
+    context = model.image_encoder(request.pictures.to(device))[:, None].to(dtype)
     level = torch.full((clips,), sampling.augmentation, device=device)
-    vector = condition_vector(model.config.unet, request.fps, request.motion_bucket, level)
+    vector = condition_vector(model.config.unet, request.fps.to(device), request.motion_bucket.to(device), level)
     concat = repeat(condition, "b c h w -> (b t) c h w", t=frames)
 
     weights = GuidanceCurve(sampling.guidance_shape, sampling.guidance_min, sampling.guidance_max).weights(frames)
@@ -70,7 +71,7 @@ def generate(model: Model, request: Request, sampling: SamplingDefaults) -> Tens
         context = torch.cat((torch.zeros_like(context), context))
         vector = torch.cat((vector, vector))
     network = HoistedUNet(model.unet, context, vector, frames)
-    denoiser = VDenoiser(network=network, concat=concat, dtype=torch.float32)
+    denoiser = VDenoiser(network=network, concat=concat, dtype=dtype)
     noise = draw([clip_generator(seed, Stream.LATENT) for seed in request.seeds], (frames, *condition.shape[1:]))
     latents = sample(
         guided_together(denoiser, weights.expand(clips, frames)) if guided else denoiser,
@@ -86,4 +87,5 @@ def generate(model: Model, request: Request, sampling: SamplingDefaults) -> Tens
 def decode(model: Model, latents: Tensor) -> Tensor:
     """Latents `B T c h w` -> pixels `B T 3 H W` in [-1, 1], clip by clip."""
     frames = latents.shape[1]
-    return torch.stack([model.autoencoder.decode(clip, frames).clamp(-1, 1) for clip in latents])
+    unscaled = latents.to(next(model.autoencoder.parameters()).dtype) / model.config.autoencoder.scale_factor
+    return torch.stack([model.autoencoder.decode(clip, frames).float().clamp(-1, 1) for clip in unscaled])

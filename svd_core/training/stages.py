@@ -6,15 +6,16 @@ at rest, then everything. The autoencoder comes before them, its temporal layers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import nn
 
-from ..errors import InputError, explain
+from ..errors import InputError, choose_from, explain
+from .diffusion import NoiseLaw
 
-StageName = Literal["autoencoder", "images", "temporal", "short_video", "video", "temporal_decoder"]
+StageName = Literal["autoencoder", "images", "temporal", "short_video", "camera", "video", "temporal_decoder"]
 _TEMPORAL_MARKS = ("time_stack", "time_mixer", "time_pos_embed", "time_mix_conv", "mix_factor")
 
 
@@ -25,6 +26,7 @@ class Stage:
     `refresh` is how many steps a new chunk of clips serves; the window at first ends at chunk `window[0]`, and is at
     most `window[1]` long. `average` is the decay of the exponential average that replaces the weights at the end.
     `frames` is how many frames of a clip are used: any for images, the first ones for video; None takes all.
+    `muon` moves the hidden matrices by Muon; without `subjects` nothing but the camera moves, and nothing is nearer.
     """
 
     name: StageName
@@ -37,6 +39,9 @@ class Stage:
     refresh: int
     window: tuple[int, int]
     frames: int | None = None
+    muon: bool = False
+    subjects: bool = True
+    noise: NoiseLaw = field(default_factory=NoiseLaw)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: up, level, and down to a twentieth over the last `decay_share`."""
@@ -49,6 +54,9 @@ class Stage:
         end = self.window[0] + step // self.refresh
         return max(0, end - self.window[1]), end
 
+
+# Where it is decided which way things move: between half and ten times the signal's deviation.
+_MOTION = NoiseLaw(deviation=1.2, dropout=0.06)
 
 STAGES: tuple[Stage, ...] = (
     Stage(
@@ -99,15 +107,31 @@ STAGES: tuple[Stage, ...] = (
         frames=8,
     ),
     Stage(
-        name="video",
-        steps=1320,
+        name="camera",
+        steps=350,
         batch=6,
-        learning_rate=1.2e-3,
+        learning_rate=2e-3,
         warmup=20,
-        decay_share=0.4,
+        decay_share=0.0,
         average=0.99,
         refresh=10,
-        window=(92, 60),
+        window=(30, 30),
+        muon=True,
+        subjects=False,
+        noise=_MOTION,
+    ),
+    Stage(
+        name="video",
+        steps=900,
+        batch=6,
+        learning_rate=2e-3,
+        warmup=20,
+        decay_share=0.7,
+        average=0.99,
+        refresh=10,
+        window=(92, 40),
+        muon=True,
+        noise=_MOTION,
     ),
     Stage(
         name="temporal_decoder",
@@ -124,16 +148,32 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-def scaled(total: int) -> tuple[Stage, ...]:
-    """The recipe with `total` steps over all stages, in the same proportions.
+def chosen(names: Sequence[str] | None) -> tuple[Stage, ...]:
+    """The stages of these names in the recipe's order; None takes all.
+
+    Raises:
+        InputError: a name is not a stage's, or there is none.
+    """
+    if names is None:
+        return STAGES
+    valid = [stage.name for stage in STAGES]
+    for name in names or [""]:
+        if name not in valid:
+            raise InputError(choose_from("--stages", name, valid))
+    return tuple(stage for stage in STAGES if stage.name in names)
+
+
+def scaled(total: int, stages: Sequence[Stage] | None = None) -> tuple[Stage, ...]:
+    """Stages (all of the recipe by default) with `total` steps over all of them, in the same proportions.
 
     Raises:
         InputError: fewer steps than stages.
     """
-    if total < len(STAGES):
-        raise InputError(explain(f"at least {len(STAGES)} training steps", str(total), "Ask for more steps."))
-    share = total / sum(stage.steps for stage in STAGES)
-    return tuple(replace(stage, steps=max(1, round(stage.steps * share))) for stage in STAGES)
+    stages = STAGES if stages is None else stages
+    if total < len(stages):
+        raise InputError(explain(f"at least {len(stages)} training steps", str(total), "Ask for more steps."))
+    share = total / sum(stage.steps for stage in stages)
+    return tuple(replace(stage, steps=max(1, round(stage.steps * share))) for stage in stages)
 
 
 def is_temporal(name: str) -> bool:
@@ -150,13 +190,14 @@ def trained(networks: nn.Module, stage: StageName) -> Iterable[tuple[str, nn.Par
     for name, parameter in networks.named_parameters():
         part = name.split(".", 1)[0]
         temporal = is_temporal(name)
-        chosen = {
+        moved = {
             "autoencoder": part == "autoencoder" and not temporal,
             "images": part in ("unet", "image_encoder") and not temporal,
             "temporal": part == "unet" and temporal,
             "short_video": part in ("unet", "image_encoder"),
+            "camera": part in ("unet", "image_encoder"),
             "video": part in ("unet", "image_encoder"),
             "temporal_decoder": part == "autoencoder" and temporal,
         }[stage]
-        if chosen:
+        if moved:
             yield name, parameter

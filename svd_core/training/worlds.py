@@ -32,6 +32,7 @@ TRAINING, HELD_OUT = 0, 1
 _SPAN = 2.8
 _TEXELS_PER_PIXEL = 1.5
 _SUBJECT_SHARE = 0.6
+_CAMERA_PACE = (0.35, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +84,18 @@ def clip_generator(seed: int, split: int, index: int) -> Generator:
     return torch.Generator().manual_seed(mixed * 0x9E3779B97F4A7C15 % 2**63)
 
 
-def draw_world(generator: Generator, size: WorldSize, move: str | None = None, speed: float | None = None) -> World:
-    """A random world; `move` and `speed` (frame widths a frame) fix what tests need fixed."""
+def draw_world(
+    generator: Generator,
+    size: WorldSize,
+    move: str | None = None,
+    speed: float | None = None,
+    *,
+    subjects: bool = True,
+) -> World:
+    """A random world; `move` and `speed` (frame widths a frame) fix what tests need fixed.
+
+    Without `subjects` the camera alone moves, never slowly, over a background with nothing in front.
+    """
     texels = round(_SPAN * size.width * _TEXELS_PER_PIXEL)
     colours = textures.palette(generator)
     draw = textures.BACKGROUNDS[integer(generator, len(textures.BACKGROUNDS))]
@@ -92,16 +103,19 @@ def draw_world(generator: Generator, size: WorldSize, move: str | None = None, s
     front = textures.foreground(generator, colours, texels, _SPAN) if integer(generator, 5) < 2 else None
     fps = FPS_RANGE[0] + integer(generator, FPS_RANGE[1] - FPS_RANGE[0])
     # Uniform in what the bucket says, so that no part of its range is rare and none is cut off.
-    pace = min(MAX_SPEED, FULL_BUCKET_SPEED / fps) * uniform(generator, 0, 1) if speed is None else speed
+    top = min(MAX_SPEED, FULL_BUCKET_SPEED / fps)
+    pace = top * uniform(generator, 0, 1) if speed is None else speed
     if speed is None and uniform(generator, 0, 1) < 0.06:
         pace = 0.0
+    if not subjects and speed is None:
+        pace = top * uniform(generator, *_CAMERA_PACE)
     count = integer(generator, 4) if move is None else integer(generator, 3)
-    subjects = tuple(draw_subject(generator, pace * _SUBJECT_SHARE, colours) for _ in range(count))
+    living = tuple(draw_subject(generator, pace * _SUBJECT_SHARE, colours) for _ in range(count if subjects else 0))
     return World(
         background=background,
-        foreground=front,
+        foreground=front if subjects else None,
         parallax=uniform(generator, 1.15, 1.7),
-        subjects=subjects,
+        subjects=living,
         move=draw_move(generator, pace, size.frames, move),
         start=(uniform(generator, -0.2, 0.2), uniform(generator, -0.2, 0.2)),
         fps=fps,
@@ -142,13 +156,14 @@ def draw_clips(
     device: torch.device | str = "cpu",
     move: str | None = None,
     speed: float | None = None,
+    subjects: bool = True,
 ) -> Clips:
     """The clips of a seed with the given indices."""
     pixels: list[Tensor] = []
     flows: list[float] = []
     worlds: list[World] = []
     for index in indices:
-        world = draw_world(clip_generator(seed, split, index), size, move, speed)
+        world = draw_world(clip_generator(seed, split, index), size, move, speed, subjects=subjects)
         clip, flow = render(world, size, device)
         pixels.append(clip)
         flows.append(flow)

@@ -69,8 +69,11 @@ class WeightsMark:
         kept: list[object] = []
         for module in modules:
             override = module.__dict__.get("forward")
-            numbers.append(id(override))
-            kept.append(override)
+            # An adapter's override stays the same object while its strengths change; it says when they do.
+            states = getattr(override, "states", None)
+            for state in (override,) if states is None else states():
+                numbers.append(id(state))
+                kept.append(state)
             for parameter in module.parameters(recurse=False):
                 numbers += [parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version]
                 kept.append(parameter.detach())

@@ -148,8 +148,11 @@ class SpatialVideoTransformer(nn.Module):
 
 
 def _cross(block: nn.Module, clip: ClipSignals) -> Cross:
-    """Collapse cross-attention where the context is one token; keep the tokens where it is more."""
-    if clip.context.shape[1] > 1:
-        return CrossTokens(clip.context)
-    value = cast("Attention", block.attn2).constant(clip.context)
-    return CrossConstant(value.repeat_interleave(clip.frames, dim=0))
+    """Collapse cross-attention where the context is one token; keep the tokens where it is more.
+
+    A row for every frame even where all are alike: an adapter on these layers may tell them apart.
+    """
+    context = clip.context.repeat_interleave(clip.frames, dim=0)
+    if context.shape[1] > 1:
+        return CrossTokens(context)
+    return CrossConstant(cast("Attention", block.attn2).constant(context))

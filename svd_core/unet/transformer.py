@@ -25,7 +25,7 @@ class CrossConstant:
 
 @dataclass(frozen=True, slots=True)
 class CrossTokens:
-    """Cross-attention that still has to look at x: the context tokens of each clip, `b n d`."""
+    """Cross-attention that still has to look at x: the context tokens of each frame, `(b t) n d`."""
 
     context: Tensor
 
@@ -87,14 +87,21 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
+        hidden, last = self.net[0](x), self.net[2]
+        if hasattr(vars(last).get("forward"), "states"):
+            return last(hidden)  # an adapter looks for the frames
+        # The gated half is strided: only as rows does the bias come with the product.
+        return last(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
 
 
 def add_feed_forward(x: Tensor, norm: nn.Module, feed_forward: nn.Module, blocks: int) -> Tensor:
-    """x + feed_forward(norm(x)) for tokens `b n c`, in `blocks` pieces so that one wide activation lives at a time."""
+    """x + feed_forward(norm(x)) for tokens `b n c`, in `blocks` pieces so that one wide activation lives at a time.
+
+    The pieces are of tokens, so that every layer sees all frames: an adapter's strength may differ between them.
+    """
     if torch.is_grad_enabled():
         return x + feed_forward(norm(x))
-    for piece in x.flatten(0, 1).chunk(blocks):
+    for piece in x.chunk(blocks, dim=1):
         piece.add_(feed_forward(norm(piece)))
     return x
 
@@ -103,7 +110,4 @@ def add_cross_attention(x: Tensor, norm: nn.Module, attn2: nn.Module, cross: Cro
     """x + attn2(norm(x), context) for tokens `(b t) s c`, from the constant when there is one."""
     if isinstance(cross, CrossConstant):
         return inplace.add(x, cross.value)
-    # Queries do not interact, so all tokens of a clip ask its context at once, whatever frame they are in.
-    clips = cross.context.shape[0]
-    answer = attn2(norm(x).view(clips, -1, x.shape[-1]), cross.context)
-    return inplace.add(x, answer.view(x.shape))
+    return inplace.add(x, attn2(norm(x), cross.context))

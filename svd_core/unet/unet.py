@@ -79,7 +79,7 @@ class VideoUNet(nn.Module):
         Raises:
             InputError: shapes do not fit the config or each other.
         """
-        _check_shapes(self.config, x, context, vector, num_frames)
+        check_shapes(self.config, x, context, vector, num_frames)
         clip = self.prepare_clip(context, vector, num_frames, image_only=image_only)
         return self.run(x, self.prepare_step(c_noise, clip), plan)
 
@@ -145,7 +145,12 @@ def _same_rows(noise: Tensor, label: Tensor, frames: int) -> tuple[Tensor, Tenso
     return noise, label
 
 
-def _check_shapes(config: UNetConfig, x: Tensor, context: Tensor, vector: Tensor, frames: int) -> None:
+def check_shapes(config: UNetConfig, x: Tensor, context: Tensor, vector: Tensor, frames: int) -> None:
+    """Whether the inputs of a call fit the network and each other; arguments as in `VideoUNet.forward`.
+
+    Raises:
+        InputError: one does not; the message names it.
+    """
     clips = context.shape[0]
     expected = {
         "x": (clips * frames, config.in_channels),

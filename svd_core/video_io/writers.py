@@ -1,8 +1,8 @@
 """Clips to disk as mp4, webm, gif, webp or a folder of PNG frames, with the settings inside.
 
-mp4 is H.264 4:2:0 at a quality no eye tells from the source; its sides must be even, so an odd side is
-widened by repeating the last row or column. gif and webp hold whole 1/100 s and 1/1000 s: single frames
-are off by less than that, the length of the clip is not.
+mp4 is H.264 4:2:0 unless told otherwise, at a quality no eye tells from the source; sides of videos must be
+even, so an odd one is widened by repeating the last row or column. gif and webp hold whole 1/100 s and
+1/1000 s: single frames are off by less than that, the length of the clip is not.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ from torch import Tensor
 from ..errors import InputError, choose_from, explain
 from ..types import Frames
 from .atomic import atomic_file, atomic_folder
+from .codecs import Encoder, Encoding, encoder_for, webp_quality
 from .colour import to_yuv
 from .images import encode_rgb
 from .metadata import exif_bytes, png_info, to_text, with_rate
 
 CLIP_SUFFIXES = (".mp4", ".webm", ".gif", ".webp")
 
-_BT709 = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
-# A fixed thread count, because the encoders split their work, and so their bytes, by it.
-_H264 = {"crf": "15", "preset": "medium", "threads": "4", **_BT709}
-_VP9 = {"crf": "20", "b": "0", "row-mt": "1", "cpu-used": "4", "threads": "4", **_BT709}
+_PLAIN = Encoding()
 _MAX_SIDE = {".mp4": 8192, ".webm": 16384, ".gif": 65535, ".webp": 16383}
 # One palette for the whole clip keeps still areas still; these many frames decide it.
 _PALETTE_FRAMES = 8
@@ -45,9 +43,10 @@ def write_clip(
     path: Path | str,
     metadata: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
+    encoding: Encoding = _PLAIN,
 ) -> Path:
     """Write a finished clip; see `write_frames`."""
-    return write_frames(iter(frames.pixels), path, frames.fps, metadata, tags)
+    return write_frames(iter(frames.pixels), path, frames.fps, metadata, tags, encoding)
 
 
 def write_frames(
@@ -56,21 +55,25 @@ def write_frames(
     fps: Fraction,
     metadata: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
+    encoding: Encoding = _PLAIN,
 ) -> Path:
     """Write frames `H W 3` in [0, 1] as they come; the suffix of `path` says how, no suffix means PNG frames.
 
     mp4, webm and PNG hold one frame in memory; gif and webp one byte and three bytes a pixel of the whole clip.
     An existing file is replaced, a folder must be absent or empty. The exact rate is added to `metadata` as `fps`.
     `tags` are ASCII texts under names of their own, for other programs to find (gif has no place for them).
+    `encoding` names codec and quality of mp4 and webm, and the quality of webp.
 
     Raises:
-        InputError: unknown suffix, no frames, frames of different sizes, or a place that cannot be written.
+        InputError: unknown suffix, no encoder for the codec, no frames, frames of different sizes, or a place that
+            cannot be written.
         OutputError: the disk is full or failed.
     """
     target = Path(path)
     suffix = check_suffix(target)
     arrays = _same_size(encode_rgb(frame) for frame in frames)
     settings, named = with_rate(metadata or {}, fps), tags or {}
+    encoder = encoder_for(suffix, encoding) if suffix in (".mp4", ".webm") else None
     if not suffix:
         with atomic_folder(target) as folder:
             _write_pngs(arrays, folder, settings, named)
@@ -81,14 +84,12 @@ def write_frames(
             raise InputError(explain("at least one frame", "none", "Make a longer clip."))
         _check_side(first, suffix)
         arrays = chain([first], arrays)
-        if suffix == ".mp4":
-            _write_video(arrays, temporary, fps, _comment(settings, named), "mp4", "libx264", _H264)
-        elif suffix == ".webm":
-            _write_video(arrays, temporary, fps, _comment(settings, named), "webm", "libvpx-vp9", _VP9)
+        if encoder is not None:
+            _write_video(arrays, temporary, fps, _comment(settings, named), suffix[1:], encoder)
         elif suffix == ".gif":
             _write_gif(arrays, temporary, fps, settings)
         else:
-            _write_webp(arrays, temporary, fps, exif_bytes(settings, named))
+            _write_webp(arrays, temporary, fps, exif_bytes(settings, named), webp_quality(encoding))
     return target
 
 
@@ -133,8 +134,7 @@ def _write_video(
     fps: Fraction,
     texts: Mapping[str, str],
     container_format: str,
-    codec: str,
-    options: Mapping[str, str],
+    encoder: Encoder,
 ) -> None:
     """Encode to a container; `+bitexact` keeps times and versions out of the file, so equal clips are equal bytes."""
     muxing = {"fflags": "+bitexact"}
@@ -148,8 +148,12 @@ def _write_video(
             for array in arrays:
                 frame = to_yuv(_even(array))
                 if stream is None:
-                    stream = cast("VideoStream", container.add_stream(codec, rate=fps, options=dict(options)))
+                    stream = cast(
+                        "VideoStream", container.add_stream(encoder.name, rate=fps, options=dict(encoder.options))
+                    )
                     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+                    if encoder.tag:
+                        stream.codec_context.codec_tag = encoder.tag
                 container.mux(stream.encode(frame))
             if stream is not None:
                 container.mux(stream.encode(None))
@@ -195,7 +199,7 @@ def _write_gif(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, s
     )
 
 
-def _write_webp(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, exif: bytes) -> None:
+def _write_webp(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, exif: bytes, quality: int) -> None:
     images = [Image.fromarray(array) for array in arrays]
     images[0].save(
         path,
@@ -204,7 +208,7 @@ def _write_webp(arrays: Iterable[NDArray[np.uint8]], path: Path, fps: Fraction, 
         append_images=images[1:],
         duration=_durations(len(images), fps, 1000),
         loop=0,
-        quality=92,
+        quality=quality,
         method=4,
         exif=exif,
     )

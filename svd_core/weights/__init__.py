@@ -9,11 +9,32 @@ from .inspection import inspect
 
 if TYPE_CHECKING:
     from .build import SvdModel, check_finite, load_model
+    from .fingerprint import base_fingerprint, same_base
+    from .lora import load_camera_lora, save_camera_lora
     from .save import save_model
 
-__all__ = ["SvdModel", "check_finite", "inspect", "load_model", "save_model"]
+__all__ = [
+    "SvdModel",
+    "base_fingerprint",
+    "check_finite",
+    "inspect",
+    "load_camera_lora",
+    "load_model",
+    "same_base",
+    "save_camera_lora",
+    "save_model",
+]
 
-_LAZY = {"SvdModel": ".build", "check_finite": ".build", "load_model": ".build", "save_model": ".save"}
+_LAZY = {
+    "SvdModel": ".build",
+    "base_fingerprint": ".fingerprint",
+    "check_finite": ".build",
+    "load_camera_lora": ".lora",
+    "load_model": ".build",
+    "same_base": ".fingerprint",
+    "save_camera_lora": ".lora",
+    "save_model": ".save",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (a module attribute can be anything)

@@ -78,7 +78,7 @@ def load_model(
     """
     _check_target(dtype, device)
     half = dtype in (torch.float16, torch.bfloat16)
-    checkpoint, detection = _identify(_path(source), half, encoder)
+    checkpoint, detection = _identify(model_path(source), half, encoder)
     paths = (companions,) if isinstance(companions, (str, Path)) else companions
     others = tuple(open_checkpoint(Path(path), half=half) for path in paths)
     checkpoint, detection = complete(checkpoint, detection, others, encoder)
@@ -114,7 +114,12 @@ def _check_target(dtype: torch.dtype | None, device: torch.device | str) -> None
         raise InputError(explain("a device PyTorch can use here", found, 'Use "cpu".')) from error
 
 
-def _path(source: str | Path) -> Path:
+def model_path(source: str | Path) -> Path:
+    """The path of a source that `load_model` takes.
+
+    Raises:
+        InputError: the embedded model is asked for and not there.
+    """
     if str(source) != EMBEDDED:
         return Path(source)
     path = _ASSETS / f"{EMBEDDED}.safetensors"

@@ -12,8 +12,8 @@ from ..errors import InputError, explain
 from .detect import Detection, EncoderChoice, find_places
 from .keymaps import Piece, Place, Places, owns
 from .sizes import Shapes, autoencoder_config, image_encoder_config
-from .source import Checkpoint
-from .stored_config import CONFIG_KEY, stored_config
+from .source import CONFIG_KEY, Checkpoint
+from .stored_config import stored_config
 
 
 def complete(

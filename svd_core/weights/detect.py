@@ -16,8 +16,8 @@ from .foreign import Foreign, other_model, svd_relative
 from .keymaps import Naming, Place, Places
 from .lora_facts import is_lora
 from .sizes import Shapes, autoencoder_config, image_encoder_config, unet_config
-from .source import Checkpoint
-from .stored_config import CONFIG_KEY, stored_config
+from .source import CONFIG_KEY, Checkpoint
+from .stored_config import stored_config
 
 Kind = Literal["model", "lora", "other"]
 EncoderChoice = Literal["conditioner", "first_stage"]

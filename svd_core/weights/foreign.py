@@ -119,8 +119,13 @@ def _first(checkpoint: Checkpoint, table: tuple[Foreign, ...]) -> Foreign | None
     return next((entry for entry in table if all(sign in names for sign in entry.signs)), None)
 
 
+def image_model(text_width: int) -> Foreign | None:
+    """The image model that attends to text embeddings of this width."""
+    return _IMAGE_MODELS.get(text_width)
+
+
 def _image_model(checkpoint: Checkpoint) -> Foreign | None:
     for name, info in checkpoint.tensors.items():
         if name.endswith("attn2.to_k.weight") and len(info.shape) == 2:
-            return _IMAGE_MODELS.get(info.shape[1])
+            return image_model(info.shape[1])
     return None

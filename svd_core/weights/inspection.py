@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..errors import explain
 from .detect import Detection, detect
-from .lora_facts import lora_facts
+from .lora_facts import LoraFacts, lora_facts
+from .lora_source import open_lora
 from .report import account, as_json, main_dtype
-from .source import Checkpoint, open_checkpoint
+from .source import Checkpoint
 
 
 def inspect(path: str | Path) -> dict[str, object]:
@@ -17,23 +18,31 @@ def inspect(path: str | Path) -> dict[str, object]:
 
     Keys: `kind` (model, lora, other), `family`, `layout`, `dtype`, `tensors`, `parameters`, `bytes`,
     `missing`, `unexpected`, `mismatched` (lists), and by kind: models have `variant`, `parts`, `dropped`,
-    `notes`, `config`; LoRAs `dialect`, `rank`, `alpha`, `total`, `temporal`, `no_effect`; others `name` and
-    `refusal`.
+    `notes`, `config`; LoRAs `dialect`, `rank`, `alpha`, `matched`, `total`, `temporal`, `no_effect` and more, and a
+    `refusal` if they cannot be used; others `name` and `refusal`.
 
     Raises:
         InputError, FileFormatError, WeightsMismatchError, UnsupportedModelError: see `open_checkpoint`, `detect`.
     """
-    checkpoint = open_checkpoint(Path(path))
+    file, checkpoint = open_lora(Path(path))
     detection = detect(checkpoint)
     facts: dict[str, object] = {"kind": detection.kind, **_basics(checkpoint, detection)}
     if detection.config is not None:
         report, _ = account(checkpoint, detection)
         return facts | as_json(report) | {"config": dataclasses.asdict(detection.config)}
     if detection.kind == "lora":
-        return facts | dataclasses.asdict(lora_facts(checkpoint))
+        lora = lora_facts(checkpoint, file)
+        return facts | {"family": _lora_family(lora)} | lora.as_json()
     if detection.foreign is not None:
         return facts | {"name": detection.foreign.name, "refusal": refusal(checkpoint, detection)}
     return facts
+
+
+def _lora_family(lora: LoraFacts) -> str:
+    """Whose layers it changes."""
+    if lora.foreign:
+        return lora.foreign.family
+    return "svd" if lora.pairs else "unknown"
 
 
 def refusal(checkpoint: Checkpoint, detection: Detection) -> str:

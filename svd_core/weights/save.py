@@ -6,45 +6,22 @@ have it, and a first-stage encoder with `quant_conv` folded in, which is the one
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor
 
 from ..config import ModelConfig
-from ..errors import InputError, explain
-from ..video_io.atomic import atomic_file
 from .build import SvdModel
 from .encoders import fold_quant_conv
 from .keymaps import Part, Place, Places, Rule, rules_from
 from .mapped import apply_transform
-from .reader import Shape
-from .report import DTYPE_NAMES
-from .stored_config import CONFIG_KEY
+from .source import CONFIG_KEY
+from .writer import Entry, write_tensors
 
 _FIRST_STAGE = Place("first_stage_model.", "sgm")
-_CODES = {getattr(torch, name): code for code, name in DTYPE_NAMES.items()}
-_ALIGNMENT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A tensor to be written: made only when its turn comes, so that no second copy of a model exists."""
-
-    name: str
-    shape: Shape
-    dtype: torch.dtype
-    make: Callable[[], Tensor]
-
-    @property
-    def nbytes(self) -> int:
-        return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
 def save_model(
@@ -63,15 +40,8 @@ def save_model(
         InputError: the metadata is no text, the dtype cannot be stored, or the place cannot be written.
         OutputError: the disk is full or failed.
     """
-    texts = dict(metadata or {})
-    if not all(isinstance(item, str) for pair in texts.items() for item in pair):
-        raise InputError(explain("metadata of text to text", repr(texts)[:200], "Turn the values into text."))
-    entries = sorted(_entries(model, dtype), key=lambda entry: (-entry.dtype.itemsize, entry.name))
-    header = _header(entries, texts | {CONFIG_KEY: model.config.to_json(), "format": "pt"})
-    with atomic_file(Path(path)) as temporary, temporary.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        for entry in entries:
-            _write(file, entry.make())
+    texts = {**(metadata or {}), CONFIG_KEY: model.config.to_json()}
+    write_tensors(path, _entries(model, dtype), texts)
 
 
 def _places(config: ModelConfig) -> Places:
@@ -86,7 +56,7 @@ def _places(config: ModelConfig) -> Places:
     )
 
 
-def _entries(model: SvdModel, dtype: torch.dtype | None) -> Iterator[_Entry]:
+def _entries(model: SvdModel, dtype: torch.dtype | None) -> Iterator[Entry]:
     states: dict[Part, Mapping[str, Tensor]] = {
         "unet": model.unet.state_dict(),
         "autoencoder": model.autoencoder.state_dict(),
@@ -99,18 +69,18 @@ def _entries(model: SvdModel, dtype: torch.dtype | None) -> Iterator[_Entry]:
         yield from _first_stage_encoder(states["autoencoder"], dtype)
 
 
-def _rule_entries(rule: Rule, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> Iterator[_Entry]:
+def _rule_entries(rule: Rule, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> Iterator[Entry]:
     for index, (name, shape) in enumerate(zip(rule.targets, rule.target_shapes, strict=True)):
         sources = [state[source] for source in rule.sources]
         stored = sources[0].dtype if dtype is None or name.endswith("mix_factor") else dtype
-        yield _Entry(name, shape, stored, partial(_made, rule, sources, index, stored))
+        yield Entry(name, shape, stored, partial(_made, rule, sources, index, stored))
 
 
 def _made(rule: Rule, sources: list[Tensor], index: int, stored: torch.dtype) -> Tensor:
     return apply_transform(rule.transform, sources, len(rule.targets))[index].to(stored)
 
 
-def _first_stage_encoder(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> Iterator[_Entry]:
+def _first_stage_encoder(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> Iterator[Entry]:
     """The encoder once more, in the place and form hosts read it from."""
     pairs = [(state[f"{name}.weight"], state[f"{name}.bias"]) for name in ("encoder.conv_out", "quant_conv")]
     weight, bias = fold_quant_conv(pairs[0], pairs[1])
@@ -119,23 +89,4 @@ def _first_stage_encoder(state: Mapping[str, Tensor], dtype: torch.dtype | None)
         if name.startswith("encoder."):
             stored = dtype or tensor.dtype
             make = partial(folded.get(name, tensor).to, stored)
-            yield _Entry(_FIRST_STAGE.prefix + name, tuple(tensor.shape), stored, make)
-
-
-def _header(entries: list[_Entry], metadata: Mapping[str, str]) -> bytes:
-    fields: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
-    position = 0
-    for entry in entries:
-        if entry.dtype not in _CODES:
-            raise InputError(explain("a floating point dtype", str(entry.dtype), "Store as float16 or float32."))
-        offsets = [position, position + entry.nbytes]
-        fields[entry.name] = {"dtype": _CODES[entry.dtype], "shape": list(entry.shape), "data_offsets": offsets}
-        position = offsets[1]
-    text = json.dumps(fields, separators=(",", ":")).encode()
-    # Padding keeps every tensor aligned to its element size, so that it can be mapped.
-    return text + b" " * (-len(text) % _ALIGNMENT)
-
-
-def _write(file: IO[bytes], tensor: Tensor) -> None:
-    flat = tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8)
-    file.write(flat.numpy().data)
+            yield Entry(_FIRST_STAGE.prefix + name, tuple(tensor.shape), stored, make)

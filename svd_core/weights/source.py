@@ -21,6 +21,9 @@ _PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _CONFIG_LIMIT = 1_000_000
 _INDEX_LIMIT = 20_000_000
 
+CONFIG_KEY = "svd_studio.config"
+"""Under this name our files carry their config: in the metadata, or as a tensor of bytes where a host saved them."""
+
 
 def _no_configs() -> dict[str, Mapping[str, Any]]:
     return {}
@@ -53,8 +56,23 @@ def open_checkpoint(path: Path, *, half: bool = False) -> Checkpoint:
     if path.is_dir():
         return _open_folder(path, half)
     sharded = path.name.endswith(".safetensors.index.json")
-    header = _read_shards(path) if sharded else read_header(path)
+    header = _with_config(_read_shards(path) if sharded else read_header(path))
     return Checkpoint(path=path, tensors=header.tensors, metadata=header.metadata)
+
+
+def _with_config(header: Header) -> Header:
+    """Hosts write tensors and metadata of their own: a config that had to travel as a tensor becomes metadata."""
+    carried = header.tensors.get(CONFIG_KEY)
+    if carried is None or CONFIG_KEY in header.metadata or carried.nbytes > _CONFIG_LIMIT:
+        return header
+    try:
+        with carried.file.open("rb") as file:
+            file.seek(carried.start)
+            text = file.read(carried.nbytes).decode("utf-8", "replace")
+    except OSError as error:
+        raise unreadable(carried.file, error) from error
+    tensors = {name: info for name, info in header.tensors.items() if name != CONFIG_KEY}
+    return Header(tensors, {**header.metadata, CONFIG_KEY: text})
 
 
 def _open_folder(folder: Path, half: bool) -> Checkpoint:

@@ -8,9 +8,7 @@ from typing import Any, cast, get_args
 
 from ..config import Family, ModelConfig
 from ..errors import FileFormatError, SvdError, explain
-from .source import Checkpoint
-
-CONFIG_KEY = "svd_studio.config"
+from .source import CONFIG_KEY, Checkpoint
 
 # Larger than any model of the family, small enough that expanding a hostile config stays cheap.
 _MOST = {"res_blocks": 16, "transformer_depth": 32, "layers": 128}

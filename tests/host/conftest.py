@@ -7,7 +7,7 @@ import json
 import math
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from svd_core.sinusoid import sinusoid
 from svd_core.unet import VideoUNet
 from svd_core.weights.save import save_model
 from tests.checkpoints import DIFFUSERS, SGM, in_layout, random_networks, save_folder, save_single, sparse_file
+from tests.deltas import TEMPORAL_ATTENTION, random_lora
 from tests.host.server import Server, install_pack, serving
 from tests.hosting import find_host
 from tests.models import random_model
@@ -46,6 +47,8 @@ def in_host(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     folder = tmp_path_factory.mktemp("in_host")
     save_file(dict(randomise_(VideoUNet(TINY_UNET), seed=3).state_dict()), folder / "weights.safetensors")
     save_file(_inputs(), folder / "inputs.safetensors")
+    for name, parts in CAMERAS.items():
+        save_file(camera_tensors(parts), folder / f"{name}.safetensors")
     arguments = {key: value for key, value in host_arguments(TINY_UNET).items() if key != "frames"}
     (folder / "host.json").write_text(json.dumps(arguments), encoding="utf-8")
     (folder / "config.json").write_text(TINY.to_json(), encoding="utf-8")
@@ -57,6 +60,20 @@ def in_host(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     done = subprocess.run(command, cwd=host.root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+# Layers of the LoRAs: what camera LoRAs are trained on, and every layer there is.
+CAMERAS = {"camera": TEMPORAL_ATTENTION, "everywhere": ("",)}
+
+
+def camera_tensors(parts: Sequence[str]) -> dict[str, torch.Tensor]:
+    """A random LoRA for the tiny network."""
+    lora = random_lora(VideoUNet(TINY_UNET), 6, parts)
+    return {
+        f"{path}.{end}": tensor
+        for path, delta in lora.deltas.items()
+        for end, tensor in (("down", delta.down), ("up", delta.up))
+    }
 
 
 def _inputs() -> dict[str, torch.Tensor]:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import memory_in_host
+import camera_in_host
 import objects_in_host
 import pack_in_host
 import patches_in_host
@@ -15,8 +17,12 @@ import rooms_in_host
 
 def main(host: str, folder: str) -> None:
     pack_in_host.load_pack(host, folder)
+    cost = pack_in_host.import_cost()
     found = {"patches": patches_in_host.results(folder), "objects": objects_in_host.results(folder)}
     found["rooms"] = rooms_in_host.results(folder)
+    found["camera"] = camera_in_host.results(folder)
+    found["memory"] = memory_in_host.results(folder)
+    found["imports"] = {"seconds": cost}
     Path(folder, "results.json").write_text(json.dumps(found), encoding="utf-8")
 
 

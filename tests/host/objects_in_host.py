@@ -24,6 +24,8 @@ def results(folder: str) -> dict[str, Any]:
         "cast": cast_on_use(load()),
         "memory": memory(load().model),
         "folder": load(name="pipeline").report,
+        "constants": constants(load()),
+        "vectors": vectors(load().model.model),
     }
 
 
@@ -44,7 +46,9 @@ def two_clips(loaded: Any, key: str) -> float:
     return difference(both, torch.cat(alone))
 
 
-def sample(model: Any, noise: Any, tokens: Any, concat: Any, more: dict[str, Any], steps: int = 3) -> Any:
+def sample(
+    model: Any, noise: Any, tokens: Any, concat: Any, more: dict[str, Any], steps: int = 3, solver: str = "euler"
+) -> Any:
     """A guided clip by the host's sampler."""
     import comfy.sample
     import torch
@@ -54,7 +58,7 @@ def sample(model: Any, noise: Any, tokens: Any, concat: Any, more: dict[str, Any
     negative = [[torch.zeros_like(tokens), {**common, "concat_latent_image": torch.zeros_like(concat)}]]
     with torch.inference_mode():
         return comfy.sample.sample(
-            model, noise, steps, 2.0, "euler", "karras", positive, negative, torch.zeros_like(noise), disable_pbar=True
+            model, noise, steps, 2.0, solver, "karras", positive, negative, torch.zeros_like(noise), disable_pbar=True
         )
 
 
@@ -93,6 +97,28 @@ def unmanaged(model: Any) -> set[str]:
     }
 
 
+def vectors(model: Any) -> dict[str, bool]:
+    """Which rows of the vector get which value, with as many clips as frames: only the key can tell them apart."""
+    import torch
+
+    module = import_module(f"{pack_in_host.NAME}.nodes.host_model")
+    noise = torch.zeros(FRAMES * FRAMES, 8, 8, 8)
+
+    def told(**values: Any) -> Any:
+        return model.encode_adm(noise=noise, **{module.CLIP_FRAMES: FRAMES}, **values).unflatten(0, (FRAMES, FRAMES))
+
+    def alone(motion: float) -> Any:
+        return model.encode_adm(noise=noise[:1], motion_bucket_id=motion)[0]
+
+    expected = torch.stack([alone(motion) for motion in (10.0, 90.0, 200.0)])
+    by_clip = told(motion_bucket_id=torch.tensor([10.0, 90.0, 200.0]))
+    by_frame = told(motion_bucket_id=1, **{module.MOTION_PER_FRAME: [10.0, 90.0, 200.0]})
+    return {
+        "by clip": torch.equal(by_clip, expected.unsqueeze(1).expand_as(by_clip)),
+        "by frame": torch.equal(by_frame, expected.unsqueeze(0).expand_as(by_frame)),
+    }
+
+
 def cast_on_use(loaded: Any) -> dict[str, float]:
     """Weights in half precision under inputs in single: a layer that did not cast its own would raise."""
     import torch
@@ -117,6 +143,103 @@ def memory(patcher: Any) -> dict[str, int]:
         "hosts": int(BaseModel.memory_required(patcher.model, shape)),
         "twice": patcher.model.memory_required([2 * shape[0], *shape[1:]]),
     }
+
+
+def constants(loaded: Any) -> dict[str, Any]:
+    """Runs that keep what does not depend on x, against the same runs that do not: calls, differing bits, rests."""
+    import torch
+
+    generator = torch.Generator().manual_seed(6)
+    noise = torch.randn(2 * FRAMES, 8, 8, 8, generator=generator)
+    pictures = torch.rand(2, 64, 64, 3, generator=generator)
+    tokens = loaded.clip_vision.encode_image(pictures).image_embeds.unsqueeze(1)
+    concat = loaded.vae.encode(pictures)
+    key = import_module(f"{pack_in_host.NAME}.nodes.host_model").CLIP_FRAMES
+    store = type(loaded.model.model.diffusion_model.constants)
+    plain = store.of
+    calls = 0
+
+    def counted(unet: Any, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return type(unet).prepare_clip(unet, *arguments, **keywords)
+
+    def both(model: Any, more: dict[str, Any] | None = None, **choice: Any) -> dict[str, Any]:
+        nonlocal calls
+        unet = model.model.diffusion_model
+        unet.prepare_clip = lambda *arguments, **keywords: counted(unet, *arguments, **keywords)
+        store.of = lambda self, unet, told, c_noise: unet.prepare_step(
+            c_noise, unet.prepare_clip(told.context, told.vector, told.frames, image_only=told.stills)
+        )
+        calls = 0
+        expected, without = sample(model, noise, tokens, concat, {key: FRAMES, **(more or {})}, **choice), calls
+        store.of = plain
+        calls = 0
+        found = sample(model, noise, tokens, concat, {key: FRAMES, **(more or {})}, **choice)
+        del unet.prepare_clip
+        same = torch.equal(found, expected)
+        return {"same": same, "calls": calls, "without": without, "kept": len(unet.constants._entries), "out": found}
+
+    name = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v"
+    changed = loaded.model.clone()
+    weight = changed.get_key_patches()[f"{name}.weight"][0][0]
+    changed.add_patches({f"{name}.weight": ("diff", (torch.full_like(weight, 0.05),))}, 1.0)
+    patched = loaded.model.clone()
+    linear = patched.get_model_object(name)
+    patched.add_object_patch(f"{name}.forward", lambda x: type(linear).forward(linear, x) * 1.5)
+    found = {"plain": both(loaded.model), "lora": both(changed), "adapter": both(patched), "again": both(loaded.model)}
+    found["heun"] = both(loaded.model, solver="heun")
+    changed.detach()
+    changed.patch_model(device_to=changed.load_device, lowvram_model_memory=changed.model_size() // 2)
+    found["partial"] = both(changed)
+    changed.detach()
+    found["hooks"] = both(loaded.model, hooked(name))
+    found["stopped"] = stopped(loaded.model, lambda: sample(loaded.model, noise, tokens, concat, {key: FRAMES}))
+    reference = found["plain"]["out"]
+    for case in ("lora", "adapter", "hooks"):
+        found[case]["effect"] = difference(found[case]["out"], reference)
+    found["again"]["effect"] = difference(found["again"]["out"], reference)
+    return {case: {k: v for k, v in entry.items() if k != "out"} for case, entry in found.items()}
+
+
+def hooked(name: str) -> dict[str, Any]:
+    """A conditioning entry that swaps one weight in while it runs."""
+    import comfy.hooks
+    import torch
+
+    stem = "lora_unet_" + name.removeprefix("diffusion_model.").replace(".", "_")
+    generator = torch.Generator().manual_seed(3)
+    weights = {
+        f"{stem}.lora_down.weight": torch.randn(2, 128, generator=generator),
+        f"{stem}.lora_up.weight": torch.randn(48, 2, generator=generator),
+        f"{stem}.alpha": torch.tensor(2.0),
+    }
+    return {"hooks": comfy.hooks.create_hook_lora(lora=weights, strength_model=1.0, strength_clip=0.0)}
+
+
+def stopped(model: Any, run: Any) -> dict[str, int]:
+    """What is left after a run that was interrupted in its second step."""
+    import comfy.model_management
+
+    place = import_module(f"{pack_in_host.NAME}.svd_core.unet").VideoUNet
+    before = place.run
+    steps = 0
+
+    def broken(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            raise comfy.model_management.InterruptProcessingException
+        return before(*arguments)
+
+    place.run = broken
+    try:
+        run()
+    except comfy.model_management.InterruptProcessingException:
+        pass
+    finally:
+        place.run = before
+    return {"kept": len(model.model.diffusion_model.constants._entries), "steps": steps}
 
 
 def difference(actual: Any, expected: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pack_in_host
@@ -19,19 +20,21 @@ def results(folder: str) -> dict[str, Any]:
 
 
 def previews() -> list[list[Any]]:
-    """What the host's progress bar is told by two steps of each of two clips: done, total, size of the picture."""
+    """What the host's progress bar is told by two steps of each of two clips: done, total, green of the picture."""
     import comfy.utils
     import torch
 
-    host, types = (import_module(f"{pack_in_host.NAME}.{name}") for name in ("nodes.host", "svd_core.types"))
+    names = ("nodes.host", "nodes.live", "svd_core.types")
+    host, live, types = (import_module(f"{pack_in_host.NAME}.{name}") for name in names)
     told: list[list[Any]] = []
     before = host.args.preview_method, comfy.utils.PROGRESS_BAR_HOOK
     host.args.preview_method = host.LatentPreviewMethod.Latent2RGB
     comfy.utils.set_progress_bar_global_hook(
-        lambda done, total, image, node_id=None: told.append([done, total, image[0], list(image[1].size)])
+        lambda done, total, image, node_id=None: told.append([done, total, image[0], image[1].getpixel((0, 0))[1]])
     )
     try:
-        report = host.step_report(None, 2, 2)
+        colours = SimpleNamespace(latent_rgb_factors=[[1.0, 0, 0]] * 8, latent_rgb_factors_bias=[0.0, 1.0, 0.0])
+        report = live.StepReport(SimpleNamespace(model=SimpleNamespace(latent_format=colours)), 2, 2, 8.0)
         for clip in (0, 1):
             for index in (0, 1):
                 report(clip, types.StepInfo(index, 2, 1.0, torch.randn(3, 8, 6, 5)))

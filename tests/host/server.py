@@ -56,6 +56,7 @@ class Server:
     url: str
     base: Path
     log: Path
+    process: int = 0
 
     def get(self, path: str) -> Any:
         """JSON of a GET request."""
@@ -83,7 +84,14 @@ class Server:
             PromptRefused: it does not pass validation.
             PromptFailed: a node raised; the text is the error's.
         """
-        name = self.queue(prompt)
+        return self.wait(self.queue(prompt))
+
+    def wait(self, name: str) -> Done:
+        """What becomes of a graph that was handed in.
+
+        Raises:
+            PromptFailed: a node raised; the text is the error's.
+        """
         deadline = time.monotonic() + PROMPT_SECONDS
         while name not in (history := self.get(f"/history/{name}")):
             assert time.monotonic() < deadline, f"no result after {PROMPT_SECONDS} s; log:\n{self.tail()}"
@@ -93,6 +101,17 @@ class Server:
         if entry["status"]["status_str"] != "success":
             raise PromptFailed(messages.get("execution_error", messages).get("exception_message", str(messages)))
         return Done(entry["outputs"], list(messages.get("execution_cached", {}).get("nodes", [])))
+
+    def resident(self) -> int:
+        """Bytes of memory the host has in use, where the system tells it under /proc."""
+        status = Path(f"/proc/{self.process}/status").read_text(encoding="utf-8").splitlines()
+        (line,) = [line for line in status if line.startswith("VmRSS")]
+        return 1024 * int(line.split()[1])
+
+    def import_seconds(self) -> float:
+        """How long the host says importing the pack took, to a tenth of a second."""
+        (line,) = [line for line in self.tail(10**7).splitlines() if line.endswith("custom_nodes/svd-studio")]
+        return float(line.split()[0])
 
     def files(self, done: Done, node: str) -> list[Path]:
         """The files an output node wrote."""
@@ -127,6 +146,7 @@ def serving(host: Host, base: Path, *arguments: str) -> Iterator[Server]:
     server = Server(f"http://127.0.0.1:{port}", base, base / "host.log")
     with server.log.open("wb") as log:
         process = subprocess.Popen(command, cwd=host.root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        server.process = process.pid
         try:
             _wait(server, process)
             yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from svd_core.pipeline import animate_latents
 from svd_core.settings import AnimateSettings
 from svd_core.weights.build import load_model
 from tests.host import graphs
-from tests.host.server import Prompt, Server
+from tests.host.server import Prompt, PromptRefused, Server
 
 MODEL = "random.safetensors"
 
@@ -73,21 +74,28 @@ def test_half_precision_weights_are_cast_on_use(server: Server, plain: torch.Ten
     assert 0 < found < 0.1, f"relative difference {found:.3f}"
 
 
-def test_a_file_saved_by_the_host_loads_again(server: Server) -> None:
-    prompt = graphs.clip("svd_tiny.safetensors", frames=2)
+@pytest.mark.parametrize("model", ["svd_tiny.safetensors", MODEL, "sv3d_tiny.safetensors"])
+def test_a_file_saved_by_the_host_loads_again(server: Server, model: str) -> None:
+    """Also where shapes do not say what the network is: head width, sinusoids, scale of the latents."""
+    prompt = graphs.clip(model, frames=2)
     before = latent(server, prompt)
     save = graphs.node(
-        "ImageOnlyCheckpointSave", model=["load", 0], clip_vision=["load", 1], vae=["load", 2], filename_prefix="saved"
+        "ImageOnlyCheckpointSave",
+        model=["load", 0],
+        clip_vision=["load", 1],
+        vae=["load", 2],
+        filename_prefix=f"saved_{Path(model).stem}",
     )
     server.run({"load": prompt["load"], "save": save})
-    (file,) = (server.base / "output").glob("saved*.safetensors")
+    (file,) = (server.base / "output").glob(f"saved_{Path(model).stem}*.safetensors")
     with safe_open(file, "pt") as opened:
         names = set(opened.keys())
     assert "model.diffusion_model.input_blocks.1.1.time_stack.0.attn1.to_q.weight" in names
     assert "conditioner.embedders.0.open_clip.model.visual.vision_model.pre_layrnorm.weight" in names
-    assert "first_stage_model.quant_conv.weight" not in names, "the host would not apply it"
-    shutil.move(file, server.base / "models" / "checkpoints" / "again.safetensors")
-    after = latent(server, graphs.clip("again.safetensors", frames=2))
+    assert not [name for name in names if name.endswith(".quant_conv.weight")], "the host would not apply it"
+    again = f"again_{model}"
+    shutil.move(file, server.base / "models" / "checkpoints" / again)
+    after = latent(server, graphs.clip(again, frames=2))
     assert difference(after, before) <= 1e-5
 
 
@@ -96,7 +104,8 @@ def test_a_unet_alone_borrows_the_rest(server: Server) -> None:
     load = graphs.node(
         "SVDStudioLoadModel", model="unet_only.safetensors", dtype="auto", companion="svd_tiny.safetensors"
     )
-    assert difference(latent(server, graphs.clip("", frames=2, seed=3) | {"load": load}), whole) <= 1e-6
+    # Not bit by bit: mapped weights start at other addresses, and kernels round by the alignment.
+    assert difference(latent(server, graphs.clip("", frames=2, seed=3) | {"load": load}), whole) <= 1e-5
 
 
 def test_the_host_s_orbit_conditioning_runs(server: Server) -> None:
@@ -110,6 +119,34 @@ def test_the_host_s_orbit_conditioning_runs(server: Server) -> None:
     prompt["condition"]["inputs"]["elevation"] = 60.0
     assert difference(latent(server, prompt), level) > 1e-3, "the elevation has no effect"
     server.run(graphs.saved(prompt))
+
+
+def test_our_orbit_equals_the_host_s_where_both_can_say_it(server: Server) -> None:
+    hosts = graphs.clip("sv3d_tiny.safetensors", frames=3)
+    hosts["picture"]["inputs"]["image"] = "square.png"
+    sources = {name: hosts["condition"]["inputs"][name] for name in ("clip_vision", "vae")}
+    hosts["condition"] = graphs.node(
+        "SV3D_Conditioning",
+        **sources,
+        init_image=["picture", 0],
+        video_frames=3,
+        width=64,
+        height=64,
+        elevation=10.0,
+    )
+    path = {"frames": 3, "elevation": "10", "azimuth": "", "convention": "comfyui"}
+    rest = {"framing": "pad", "fps": 7.0, "augmentation": 0.0, "seed": 0}
+    ours = hosts | {
+        "condition": graphs.node("SVDStudioOrbit", **sources, image=["picture", 0], width=64, height=64, **path, **rest)
+    }
+    expected, found = latent(server, hosts), latent(server, ours)
+    assert difference(found, expected) <= 1e-5
+    ours["condition"]["inputs"]["convention"] = "sv3d"
+    assert difference(latent(server, ours), expected) > 1e-3, "the convention has no effect"
+    ours["condition"]["inputs"]["elevation"] = "steep"
+    with pytest.raises(PromptRefused) as refused:
+        server.run(ours)
+    assert "`elevation`" in refused.value.details("condition")
 
 
 def test_tiled_decoding_keeps_the_clip(server: Server) -> None:

@@ -37,6 +37,10 @@ def test_weights_of_vae_and_clip_are_cast_on_use(results: dict[str, Any]) -> Non
         assert 0 < found < 1e-2, f"{name}: relative difference {found:.1e} between half and single weights"
 
 
+def test_values_a_clip_and_values_a_frame_are_told_apart(results: dict[str, Any]) -> None:
+    assert results["vectors"] == {"by clip": True, "by frame": True}
+
+
 def test_the_host_is_told_the_counted_memory(results: dict[str, Any]) -> None:
     memory = results["memory"]
     assert memory["twice"] == 2 * memory["ours"]
@@ -45,3 +49,23 @@ def test_the_host_is_told_the_counted_memory(results: dict[str, Any]) -> None:
 
 def test_a_diffusers_folder_loads(results: dict[str, Any]) -> None:
     assert "diffusers layout" in results["folder"]
+
+
+@pytest.mark.parametrize("case", ["plain", "lora", "adapter", "again", "heun", "partial", "hooks"])
+def test_what_is_kept_over_the_steps_changes_no_bit(results: dict[str, Any], case: str) -> None:
+    found = results["constants"][case]
+    assert found["same"], "kept constants give other latents than evaluating them anew"
+    if case != "hooks":
+        assert found["calls"] < found["without"], f"{found['calls']} of {found['without']} evaluations were left"
+
+
+def test_changed_weights_are_noticed(results: dict[str, Any]) -> None:
+    constants = results["constants"]
+    for case in ("lora", "adapter", "hooks"):
+        assert constants[case]["effect"] > 1e-3, f"{case} has no effect"
+    assert constants["again"]["effect"] == 0, "something of the patches stayed behind"
+
+
+def test_nothing_is_kept_after_a_run(results: dict[str, Any]) -> None:
+    assert not any(found["kept"] for found in results["constants"].values())
+    assert results["constants"]["stopped"]["steps"] == 2

@@ -192,26 +192,52 @@ def test_decoding_in_pieces_and_the_picture_s_shape(server: Server) -> None:
     ("room", "inputs", "words"),
     [
         ("condition", {"width": 72, "height": 60}, ("multiples of 8", "72x60")),
-        ("condition", {"framing": "zoom"}, ("crop, pad, blur, stretch", "zoom")),
+        ("condition", {"width": 8192, "height": 8192, "frames": 1000}, ("1000 frames of 8192x8192",)),
+        ("condition", {"image": ["speck", 0]}, ("at least 8x8", "1x1")),
+        ("sample", {"positive": ["words", 0]}, ("`positive` of 128 channels", "64")),
         ("save", {"filename": "../away"}, ("output folder", "../away")),
         ("save", {"frames": 3}, ("whole clips of 3",)),
-        ("guidance", {"points": "0-1"}, ("0:1, 0.5:3, 1:1",)),
     ],
 )
 def test_bad_input_is_a_sentence(server: Server, room: str, inputs: dict[str, Any], words: tuple[str, ...]) -> None:
+    others = {
+        "speck": node("EmptyImage", width=1, height=1, batch_size=1, color=0),
+        "loaded": node("SVDStudioLoadModel", model="svd_tiny.safetensors", dtype="float32"),
+        "words": clip(condition={"clip_vision": ["loaded", 1]})["condition"],
+    }
     prompt = decoded(clip())
     prompt[room]["inputs"] |= inputs
+    prompt |= {name: entry for name, entry in others.items() if name in str(inputs)}
+    prompt |= {"loaded": others["loaded"]} if "words" in prompt else {}
     with pytest.raises(PromptFailed) as failed:
         server.run(prompt)
     for word in words:
         assert word in str(failed.value)
 
 
-@pytest.mark.parametrize("inputs", [{"frames": 0}, {"frames": 4096}, {"motion_bucket": 256}])
-def test_what_the_node_can_know_is_refused_before_it_runs(server: Server, inputs: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("room", "inputs", "words"),
+    [
+        ("condition", {"frames": 0}, "frames"),
+        ("condition", {"frames": 4096}, "frames"),
+        ("condition", {"motion_bucket": 256}, "motion_bucket"),
+        ("condition", {"framing": "zoom"}, "crop, pad, blur, stretch"),
+        ("condition", {"motion_points": "fast"}, "`motion_points`"),
+        ("guidance", {"points": "0-1"}, "0:1, 0.5:3, 1:1"),
+        ("guidance", {"shape": "round"}, "constant, linear"),
+        ("sample", {"solver": "magic"}, "euler"),
+        ("save", {"format": "webm", "codec": "h264"}, "vp9, av1"),
+        ("load", {"dtype": "int8"}, "bfloat16"),
+    ],
+)
+def test_what_the_node_can_know_is_refused_before_it_runs(
+    server: Server, room: str, inputs: dict[str, Any], words: str
+) -> None:
+    prompt = decoded(clip())
+    prompt[room]["inputs"] |= inputs
     with pytest.raises(PromptRefused) as refused:
-        server.run(decoded(clip(condition=inputs)))
-    assert next(iter(inputs)) in refused.value.details("condition")
+        server.run(prompt)
+    assert words in refused.value.details(room)
 
 
 def test_cancel_stops_at_the_next_step_and_leaves_nothing_behind(server: Server) -> None:

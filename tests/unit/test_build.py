@@ -14,7 +14,7 @@ from svd_core.weights import build
 from svd_core.weights.build import SvdModel, check_finite, load_model
 from svd_core.weights.keymaps import Part, Place, Places, image_encoder_rules
 from svd_core.weights.mapped import apply_transform
-from svd_core.weights.stored_config import CONFIG_KEY
+from svd_core.weights.source import CONFIG_KEY
 from tests.checkpoints import (
     DIFFUSERS,
     HOST_SAVED,
@@ -134,6 +134,14 @@ def test_metadata_settles_what_shapes_cannot_show(tmp_path: Path) -> None:
     assert model.config == SMALL
     assert model.report.layout == "svd_studio"
     _assert_same(model, networks)
+
+
+def test_a_config_among_the_tensors_counts_as_metadata(tmp_path: Path) -> None:
+    """Hosts write their own metadata, so what they save carries the config as bytes."""
+    tensors = in_layout(random_networks(SMALL), SMALL, SGM)
+    config = torch.frombuffer(bytearray(SMALL.to_json().encode()), dtype=torch.uint8)
+    model = load_model(save_single(tmp_path / "x.safetensors", tensors | {CONFIG_KEY: config}))
+    assert model.config == SMALL and not model.report.unexpected
 
 
 def test_weights_are_views_of_the_file(tmp_path: Path, networks: Networks) -> None:

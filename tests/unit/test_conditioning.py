@@ -16,6 +16,7 @@ from svd_core.conditioning import (
     check_controls,
     condition_on_images,
     condition_values,
+    orbit_degrees,
 )
 from svd_core.config import SV3D_P, SV3D_U, SVD
 from svd_core.errors import InputError, NumericsError
@@ -84,6 +85,36 @@ def test_orbit_angles_are_relative_to_the_last_view() -> None:
     torch.testing.assert_close(orbit.polar, torch.tensor([math.radians(angle) for angle in (90, 80, 70)]))
     with pytest.raises(InputError, match="3 elevations and 2 azimuths"):
         Orbit.around([0, 0, 0], [1, 2])
+
+
+def test_a_full_turn_in_both_conventions() -> None:
+    elevations, azimuths = orbit_degrees(4, "10")
+    assert elevations == [10, 10, 10, 10] and azimuths == [90, 180, 270, 0], "the last frame is the picture's view"
+    # The host's own node: from 0 to 360 with both ends the same.
+    assert orbit_degrees(5, "10", "", "comfyui")[1] == [0, 90, 180, 270, 0]
+
+
+def test_orbits_along_curves() -> None:
+    elevations, azimuths = orbit_degrees(3, "0:0, 0.5:30, 1:10", "0:360, 1:0")
+    assert elevations == [0, 30, 10] and azimuths == [0, 180, 0]
+    swing = "0:-30, 0.5:30, 1:-30"
+    assert orbit_degrees(3, "0", swing, "comfyui")[1] == [330, 30, 330]
+    assert orbit_degrees(3, "0", swing, "sv3d")[1] == [0, 60, 0]
+    assert orbit_degrees(3, "0", "45", "sv3d")[1] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("elevation", "azimuth", "convention", "words"),
+    [
+        ("91", "", "sv3d", "`elevation` from -90 to 90"),
+        ("high", "", "sv3d", "`elevation` as degrees"),
+        ("0", "0:1, 0:2", "sv3d", "`azimuth` as degrees"),
+        ("0", "", "zero123", "sv3d, comfyui"),
+    ],
+)
+def test_impossible_orbits_are_a_sentence(elevation: str, azimuth: str, convention: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        orbit_degrees(5, elevation, azimuth, convention)  # pyright: ignore[reportArgumentType]
 
 
 def test_per_frame_values_are_required_and_counted() -> None:

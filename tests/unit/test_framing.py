@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from svd_core.errors import InputError
-from svd_core.framing import FRAMINGS, check_picture, choose_size, frame_picture, restore
+from svd_core.framing import FRAMINGS, check_picture, check_volume, choose_size, frame_picture, restore
 from svd_core.source_image import fit_image
 
 NATIVE = 1024 * 576
@@ -84,6 +84,10 @@ def test_padding_is_black_and_blur_is_not() -> None:
     assert bars["blur"].mean() > 0.2
 
 
+def test_bars_may_be_white() -> None:
+    assert frame_picture(picture(90, 160), 128, 64, "pad", bars=1.0).pixels[..., :20].min() == 1
+
+
 def test_restoring_follows_an_upscaler() -> None:
     framed = frame_picture(picture(90, 160), 128, 64, "pad")
     twice = framed.pixels.repeat_interleave(2, 2).repeat_interleave(2, 3).movedim(1, -1)
@@ -92,9 +96,14 @@ def test_restoring_follows_an_upscaler() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 400), (20000, 20000)])
 def test_impossible_pictures_are_refused(size: tuple[int, int]) -> None:
-    pixels = torch.zeros(1, 1, 1, 1).expand(1, 3, size[1], size[0])
     with pytest.raises(InputError, match=f"{size[0]}x{size[1]}"):
-        check_picture(pixels)
+        check_picture(*size)
+
+
+def test_impossible_clips_are_refused() -> None:
+    check_volume(1000, 1024, 576)
+    with pytest.raises(InputError, match="1000 frames of 8192x8192"):
+        check_volume(1000, 8192, 8192)
 
 
 def test_an_unknown_framing_is_refused() -> None:

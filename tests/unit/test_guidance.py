@@ -15,7 +15,7 @@ from svd_core.sampling.guidance import (
     needs_unconditional,
     parse_guidance,
 )
-from svd_core.sampling.points import GuidancePoints
+from svd_core.sampling.points import CurvePoints
 
 
 def test_linear_rises_over_the_clip() -> None:
@@ -119,13 +119,13 @@ def test_the_other_shapes(shape: str, weights: list[float]) -> None:
 
 
 def test_points_are_joined_by_lines() -> None:
-    assert GuidancePoints.parse("0:1, 0.5:3, 1:1").weights(5).tolist() == [1, 2, 3, 2, 1]
-    assert GuidancePoints.parse("0.25:2; 0.75:4").weights(5).tolist() == [2, 2, 3, 4, 4]
-    assert GuidancePoints.parse("0.5:2").weights(3).tolist() == [2, 2, 2]
-    assert GuidancePoints.parse("0:1,1:2").weights(1).tolist() == [1]
+    assert CurvePoints.parse("0:1, 0.5:3, 1:1").weights(5).tolist() == [1, 2, 3, 2, 1]
+    assert CurvePoints.parse("0.25:2; 0.75:4").weights(5).tolist() == [2, 2, 3, 4, 4]
+    assert CurvePoints.parse("0.5:2").weights(3).tolist() == [2, 2, 2]
+    assert CurvePoints.parse("0:1,1:2").weights(1).tolist() == [1]
 
 
 @pytest.mark.parametrize("text", ["", "1", "0:1,0:2", "0.5:1,0.2:1", "0:1,1.5:2", "0:nan", "a:b", "0:1:2"])
 def test_points_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError, match=r"0:1, 0.5:3, 1:1"):
-        GuidancePoints.parse(text)
+        CurvePoints.parse(text)

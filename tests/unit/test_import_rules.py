@@ -30,6 +30,7 @@ LEVELS: dict[str, int] = {
     "framing": 2,
     "naming": 2,
     "settings": 2,
+    "directing": 3,
     "sampling": 2,
     "camera": 2,
     "metrics": 2,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from svd_core.video_io import read_metadata
 from tests.fake_host import FakeHost, on_fake_host
@@ -107,6 +110,38 @@ def test_values_for_each_clip_or_frame_go_to_theirs(pack: tuple[FakeHost, Any]) 
     assert values["fps"] == [6, 12], "the conditioning itself was changed"
 
 
+CHOICES = {
+    "condition": ({"size": "huge", "framing": "crop"}, "auto, manual"),
+    "guidance": ({"shape": "round", "points": None}, "constant, linear"),
+    "sample": ({"solver": "euler", "schedule": "fast"}, "karras"),
+    "orbit": ({"framing": "pad", "elevation": "0", "azimuth": None, "convention": "z"}, "sv3d, comfyui"),
+    "load": ({"model": None, "dtype": "int8"}, "auto, float32"),
+}
+
+
+@pytest.mark.parametrize("room", CHOICES)
+def test_words_that_no_list_has_are_refused_before_it_runs(pack: tuple[FakeHost, Any], room: str) -> None:
+    module = pack[1](f"nodes.{room}")
+    (node,) = [entry for name, entry in vars(module).items() if name.startswith("SVDStudio")]
+    inputs, words = CHOICES[room]
+    assert words in node.validate_inputs(**inputs)
+    assert node.validate_inputs(**dict.fromkeys(inputs)) is True, "what is not known yet passes"
+
+
+def test_a_huge_picture_is_refused_before_it_is_copied(pack: tuple[FakeHost, Any]) -> None:
+    huge = torch.zeros(1, 1, 1, 1).expand(1, 20000, 20000, 3)
+    with pytest.raises(refusal(pack), match="found 20000x20000"):
+        condition(pack, huge)
+    with pytest.raises(refusal(pack), match="1000 frames of 8192x8192"):
+        condition(pack, torch.rand(1, 9, 9, 3), size="manual", width=8192, height=8192, frames=1000)
+
+
+def test_a_checkpoint_without_image_encoder_is_refused(pack: tuple[FakeHost, Any]) -> None:
+    room = pack[1]("nodes.condition").SVDStudioImageConditioning
+    with pytest.raises(refusal(pack), match="`clip_vision` of an SVD checkpoint; found nothing"):
+        room.execute(clip_vision=None, vae=FakeVae(), image=pictures(1), **CHOICE)
+
+
 def test_a_batch_of_pictures_is_as_many_clips(pack: tuple[FakeHost, Any]) -> None:
     images = pictures(2)
     positive, negative, latent, fps, summary = condition(pack, images)
@@ -136,19 +171,50 @@ def test_the_size_follows_the_picture_unless_it_is_set(pack: tuple[FakeHost, Any
         condition(pack, wide, size="manual", width=60)
 
 
+def test_motion_may_change_over_the_clip(pack: tuple[FakeHost, Any]) -> None:
+    positive, _, _, fps, text = condition(pack, pictures(1), motion_points="0:40, 1:160", fps_points="0:6, 1:10")
+    values = positive[0][1]
+    assert values["svd_studio_motion_bucket_per_frame"] == [40, 100, 160]
+    assert values["svd_studio_fps_per_frame"] == [6, 8, 10]
+    assert values["motion_bucket_id"] == 100 and values["fps"] == 8, "what other models go by"
+    assert fps == 8.0 and "motion_bucket 40 to 160" in text and "others go by the mean" in text
+    for wrong in ({"motion_points": "0:40, 1:2000"}, {"motion_points": "fast"}, {"fps_points": "0:0"}):
+        with pytest.raises(refusal(pack), match=next(iter(wrong)).removesuffix("_points")):
+            condition(pack, pictures(1), **wrong)
+
+
+def test_an_orbit_is_told_frame_by_frame(pack: tuple[FakeHost, Any]) -> None:
+    room = pack[1]("nodes.orbit").SVDStudioOrbit
+    choice = {"width": 64, "height": 64, "framing": "pad", "frames": 4, "elevation": "0:0, 1:30", "azimuth": ""}
+    choice |= {"convention": "sv3d", "fps": 7.0, "augmentation": 0.0, "seed": 0}
+    cut_out = torch.zeros(1, 32, 16, 4)
+    positive, negative, latent, fps, text = room.execute(FakeClipVision(), FakeVae(), cut_out, **choice).result
+    for half in (positive, negative):
+        assert half[0][1]["azimuth"] == [90, 180, 270, 0]
+        assert half[0][1]["elevation"] == pytest.approx([0, 10, 20, 30])
+    assert latent["samples"].shape == (4, 4, 8, 8) and fps == 7.0
+    assert "frame 4 of 4 is the picture's own view" in text and "90 degrees from the first" in text
+    assert float(positive[0][1]["concat_latent_image"].min()) == 1, "transparency and bars are not white"
+    assert room.validate_inputs("pad", "10", "0:0, 1:90", "sv3d") is True
+    assert "`elevation`" in room.validate_inputs("pad", "steep", None, None)
+
+
 @pytest.mark.parametrize("image", [torch.rand(1, 1, 1, 3), torch.full((1, 16, 16, 3), torch.nan)], ids=["1x1", "NaN"])
 def test_impossible_pictures_are_a_sentence(pack: tuple[FakeHost, Any], image: torch.Tensor) -> None:
     with pytest.raises(refusal(pack), match=r"Expected .*; found .*\. "):
         condition(pack, image)
 
 
-def svd_model(pack: tuple[FakeHost, Any]) -> Any:
+def svd_model(pack: tuple[FakeHost, Any], vector: int = 768) -> Any:
     base = pack[1]("nodes.sampling").SvdModelBase
     parts = {
         "model_sampling": SimpleNamespace(sigma_min=torch.tensor(0.02000001), sigma_max=torch.tensor(79.99999)),
         "latent_format": SimpleNamespace(latent_channels=4),
     }
-    return SimpleNamespace(model=base(), get_model_object=parts.__getitem__)
+    model = base()
+    model.diffusion_model = None
+    model.model_config = SimpleNamespace(unet_config={"context_dim": 3, "adm_in_channels": vector})
+    return SimpleNamespace(model=model, get_model_object=parts.__getitem__)
 
 
 def sampled(pack: tuple[FakeHost, Any], images: torch.Tensor, seed: int, **changes: Any) -> torch.Tensor:
@@ -162,11 +228,28 @@ def test_clips_of_a_batch_equal_those_sampled_alone(pack: tuple[FakeHost, Any]) 
     images = pictures(2)
     pack[0].steps.clear()
     both = sampled(pack, images, 5)
-    assert pack[0].steps == [(clip, step) for clip in (0, 1) for step in range(4)]
+    assert pack[0].steps == list(range(1, 9))
     for index in (0, 1):
         alone = sampled(pack, images[index : index + 1], 5 + index)
         assert torch.equal(both[index * FRAMES : (index + 1) * FRAMES], alone)
     assert not torch.allclose(both[:FRAMES], both[FRAMES:])
+
+
+def test_every_clip_is_shown_as_an_animation(pack: tuple[FakeHost, Any]) -> None:
+    host = pack[0]
+    host.previews = True
+    host.sent.clear()
+    try:
+        sampled(pack, pictures(2), 5)
+    finally:
+        host.previews = False
+    last = [message for message in host.sent if message["step"] == message["steps"]]
+    assert [(message["clip"], message["clips"], message["fps"]) for message in last] == [(0, 2, 8.0), (1, 2, 8.0)]
+    kind, _, data = last[-1]["image"].partition(",")
+    with Image.open(BytesIO(base64.b64decode(data))) as shown:
+        assert kind == "data:image/webp;base64" and shown.format == "WEBP"
+        assert (getattr(shown, "n_frames", 1), shown.size) == (FRAMES, (8, 8))
+    assert {message["event"] for message in host.sent} == {"svd_studio.preview"}
 
 
 def test_the_schedule_covers_the_range_the_model_means(pack: tuple[FakeHost, Any]) -> None:
@@ -193,6 +276,11 @@ def test_other_families_and_other_latents_are_refused(pack: tuple[FakeHost, Any]
     choice = {"seed": 0, "steps": 1, "cfg": 1.0, "solver": "euler", "schedule": "karras"}
     with pytest.raises(refusal(pack), match="SVD family"):
         room.execute(SimpleNamespace(model=object()), positive, negative, latent, **choice)
+    text = [[torch.zeros(1, 77, 768), {}]]
+    with pytest.raises(refusal(pack), match="`negative` of 3 channels; found 768"):
+        room.execute(svd_model(pack), positive, text, latent, **choice)
+    with pytest.raises(refusal(pack), match="camera angles in `positive`"):
+        room.execute(svd_model(pack, vector=1280), positive, negative, latent, **choice)
     short = latent | {"samples": latent["samples"][:2]}
     with pytest.raises(refusal(pack), match="whole clips of 3"):
         room.execute(svd_model(pack), positive, negative, short, **choice)
@@ -216,6 +304,15 @@ def test_a_foreign_decoder_never_sees_two_clips_at_once(pack: tuple[FakeHost, An
     assert "2 x 3 frames, 3 at a time" in report and "GiB" in out.ui.text
     alone = decoded(pack, vae, {"samples": samples[FRAMES:]}).result[0]
     torch.testing.assert_close(images[FRAMES:], alone)
+
+
+def test_a_host_may_finish_frames_in_place(pack: tuple[FakeHost, Any]) -> None:
+    samples = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(2)) * 0.3
+    expected = decoded(pack, FakeVae(), {"samples": samples}, decode_chunk=4, overlap=2).result[0]
+    vae = FakeVae()
+    vae.process_output = lambda pixels: pixels.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
+    found = decoded(pack, vae, {"samples": samples}, decode_chunk=4, overlap=2).result[0]
+    torch.testing.assert_close(found, expected)
 
 
 def test_running_out_of_memory_is_retried_and_said(pack: tuple[FakeHost, Any]) -> None:
@@ -271,8 +368,6 @@ def test_names_take_values_from_the_graph(pack: tuple[FakeHost, Any], tmp_path: 
 
 
 def test_the_graph_stays_out_when_metadata_is_off(pack: tuple[FakeHost, Any], tmp_path: Path) -> None:
-    from PIL import Image
-
     save(pack, tmp_path, "with")
     info = Image.open(tmp_path / "with_00001_" / "0000.png").info
     assert json.loads(info["prompt"]) == GRAPH and json.loads(info["workflow"]) == {"nodes": []}
@@ -284,6 +379,30 @@ def test_the_graph_stays_out_when_metadata_is_off(pack: tuple[FakeHost, Any], tm
         pack[0].metadata = True
     assert "prompt" not in Image.open(tmp_path / "without_00001_" / "0000.png").info
     assert set(read_metadata(tmp_path / "without_00001_")) == {"fps"}
+
+
+def test_the_values_that_made_a_clip_are_inside(pack: tuple[FakeHost, Any], tmp_path: Path) -> None:
+    files = save(pack, tmp_path, "x", format="mp4", codec="h264", quality="small").result[1]
+    inside = read_metadata(files)
+    assert inside["values"] == {"image": "holiday/beach.jpg", "stem": "beach", "seed": 4}
+    assert (inside["width"], inside["height"], inside["frames"], inside["fps"]) == (16, 16, FRAMES, "8")
+
+
+def test_what_cannot_be_written_is_said_before_it_runs(pack: tuple[FakeHost, Any]) -> None:
+    check = pack[1]("nodes.save").SVDStudioSaveClip.validate_inputs
+    assert check("mp4", "auto") is True and check("png", "h264") is True and check(None, None) is True
+    assert "webm holds; found h264" in check("webm", "h264")
+    assert "mp4, webm" in check("avi", "auto") and "auto, h264" in check("mp4", "divx")
+
+
+def test_cancelling_a_save_leaves_no_half_file(pack: tuple[FakeHost, Any], tmp_path: Path) -> None:
+    pack[0].cancelled = True
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            save(pack, tmp_path, "x", format="mp4")
+    finally:
+        pack[0].cancelled = False
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_that_make_no_whole_clips_are_refused(pack: tuple[FakeHost, Any], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -99,3 +100,19 @@ def test_every_node_is_listed_translated_and_documented() -> None:
     assert set(json.loads((ROOT / "node_list.json").read_text(encoding="utf-8"))) == ids
     assert set(json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))) == ids
     assert {page.stem for page in (ROOT / "web" / "docs").glob("*.md")} == ids
+
+
+def test_the_registry_finds_what_it_asks_for() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        tree = tomllib.load(file)
+    project, comfy = tree["project"], tree["tool"]["comfy"]
+    assert project["urls"]["Repository"].startswith("https://")
+    assert comfy["PublisherId"] and comfy["DisplayName"] and comfy["requires-comfyui"].startswith(">=0.3.64")
+    icon = ROOT / comfy["Icon"].partition("/main/")[2]
+    picture = ElementTree.parse(icon).getroot()
+    assert int(picture.attrib["width"]) <= 800 and int(picture.attrib["height"]) <= 400, "the registry's limit"
+
+
+def test_the_package_leaves_tests_at_home() -> None:
+    left_out = (ROOT / ".comfyignore").read_text(encoding="utf-8").split()
+    assert {"tests/", ".ci/"} <= set(left_out)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
 from svd_core.config import NANO, ModelConfig
-from svd_core.errors import FileFormatError, InputError, NumericsError
+from svd_core.errors import FileFormatError, InputError, NumericsError, OutputError
 from svd_core.training import loop as loop_module
 from svd_core.training.checkpoints import FILE_NAME
+from svd_core.training.export import export
 from svd_core.training.loop import Report, Trainer
 from svd_core.training.stages import STAGES, Stage
 
@@ -55,19 +57,19 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     whole.run(lambda _, report: reports.append(report))
     assert [(report.stage, report.step) for report in reports] == [(s.name, n) for s in _TINY for n in (1, 2)]
 
-    # Killed in the middle of the third stage, after every step was saved.
+    # Killed in the middle of a stage, after every step was saved.
     killed = _trainer(tmp_path / "killed", save_seconds=0.0)
     killed.begin()
 
     def stop(trainer: Trainer, report: Report) -> None:
-        if (report.stage, report.step) == ("short_video", 2):
+        if (report.stage, report.step) == ("camera", 2):
             raise _Stop
 
     with pytest.raises(_Stop):
         killed.run(stop)
     resumed = _trainer(tmp_path / "killed")
     resumed.resume()
-    assert (resumed.stage, resumed.step) == (3, 1)
+    assert (_TINY[resumed.stage].name, resumed.step) == ("camera", 1)
     resumed.run(lambda *_: None)
 
     expected, found = _weights(whole), _weights(resumed)
@@ -119,3 +121,66 @@ def test_refusals(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(FileFormatError, match="training state"):
         _trainer(tmp_path).resume()
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_weights_are_spoilt(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.begin()
+    name, parameter = next(iter(trainer.networks.named_parameters()))
+    parameter.register_hook(lambda gradient: gradient * float("nan"))
+    before = _weights(trainer)
+    with pytest.raises(NumericsError, match="finite training gradient"):
+        for _ in STAGES:
+            trainer.run(lambda run, report: None)
+    after = _weights(trainer)
+    assert after[name].isfinite().all()
+    assert before.keys() == after.keys()
+
+
+def test_a_full_disk_is_told_and_keeps_the_state_before(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.begin()
+    trainer.save()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="room on the disk"):
+            trainer.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    _trainer(tmp_path).resume()
+
+
+def test_a_finished_model_is_gone_on_from(tmp_path: Path) -> None:
+    first = _trainer(tmp_path / "first")
+    first.begin()
+    first.run(lambda *_: None)
+    model = tmp_path / "toy.safetensors"
+    export(first.averaged(), model, {})
+    later = tuple(stage for stage in _TINY if stage.name in ("camera", "video"))
+    second = dataclasses.replace(first, folder=tmp_path / "second", stages=later)
+    second.begin(model)
+    kept = {name: value.half().float() for name, value in _weights(first).items()}
+    assert all(torch.equal(value, kept[name]) for name, value in _weights(second).items())
+    second.run(lambda *_: None)
+    moved = [name for name, value in _weights(second).items() if not torch.equal(value, kept[name])]
+    assert moved and all(name.startswith(("unet.", "image_encoder.")) for name in moved)
+
+    with pytest.raises(InputError, match="networks of other"):
+        other = dataclasses.replace(_CONFIG, name="other", unet=dataclasses.replace(_CONFIG.unet, channels=(16, 16)))
+        _trainer(tmp_path / "third", config=other).begin(model)
+    model.write_bytes(model.read_bytes()[:2000])
+    with pytest.raises(FileFormatError):
+        _trainer(tmp_path / "fourth").begin(model)
+
+
+def test_a_run_in_a_stage_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.begin()
+    trainer.save()
+    other = dataclasses.replace(trainer, stages=_TINY[4:])
+    with pytest.raises(InputError, match="found autoencoder"):
+        other.resume()

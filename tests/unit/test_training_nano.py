@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -78,8 +79,31 @@ def test_minutes_become_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"steps": None, "minutes": -1.0}, "positive"),
         ({"steps": 1}, "at least"),
         ({"resume": True}, "run to resume"),
+        ({"stages": ("camera", "video")}, "--from FILE with --stages"),
+        ({"stages": ("films",)}, "autoencoder"),
+        ({"source": Path("nowhere.safetensors")}, "nowhere"),
+        ({"source": Path(__file__), "resume": True}, "--resume or --from"),
+        ({"source": Path(__file__), "stages": ("video",), "steps": 1}, "safetensors"),
     ],
 )
 def test_bad_options_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         train_nano(_options(tmp_path, **changes))
+
+
+def test_a_finished_file_trained_on_names_where_it_came_from(tmp_path: Path) -> None:
+    first = train_nano(_options(tmp_path / "first"))
+    stages = ("camera", "video")
+    options = _options(tmp_path / "second", source=first.model, stages=stages, steps=2)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_nano(options, _cut)
+    again = train_nano(_options(tmp_path / "second", resume=True, steps=None))
+    recipe = json.loads((tmp_path / "second" / "scores.json").read_text())["recipe"]
+    assert list(recipe["stages"]) == list(stages)
+    assert recipe["from"] == {"file": first.model.name, "sha256": hashlib.sha256(first.model.read_bytes()).hexdigest()}
+    assert load_model(again.model, dtype=torch.float32).config == _CONFIG
+
+
+def _cut(report: object) -> None:
+    if getattr(report, "stage", "") == "video":
+        raise RuntimeError("power cut")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from svd_core.training.pca import fit_basis
+from svd_core.training.pca import fit_basis, recover_basis
 from svd_core.training.worlds import TRAINING, WorldSize, draw_clips
 
 _IMAGES = draw_clips(0, TRAINING, range(24), WorldSize(frames=1)).pixels[:, 0]
@@ -32,3 +32,18 @@ def test_inverse_is_the_best_linear_one() -> None:
 def test_signs_are_fixed() -> None:
     first, second = fit_basis(_IMAGES, 8, 8), fit_basis(_IMAGES.flip(0), 8, 8)
     assert torch.allclose(first.analysis, second.analysis, atol=1e-3)
+
+
+def test_a_basis_is_recovered_from_what_an_encoder_made_of_it() -> None:
+    basis = fit_basis(_IMAGES, 8, 8)
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(1)))[0]
+
+    def encode(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("dc,nchw->ndhw", turn, basis.encode(pixels)) + 0.3
+
+    found = recover_basis(encode, _IMAGES, 8)
+    latents = encode(_IMAGES)
+    error = float((found.encode(_IMAGES) - latents).square().mean())
+    assert error < 1e-3, f"latents differ by {error:.1e} of unit variance"
+    inverse = float((found.decode(latents) - basis.decode(basis.encode(_IMAGES))).square().mean())
+    assert inverse < 1e-4, f"inverses differ by {inverse:.1e}"

@@ -12,7 +12,7 @@ from svd_core.errors import InputError
 from svd_core.operations import TORCH
 from svd_core.training.fast_layers import FAST_LAYERS
 from svd_core.training.networks import Average, Networks, start
-from svd_core.training.stages import STAGES, StageName, scaled, trained
+from svd_core.training.stages import STAGES, StageName, chosen, scaled, trained
 
 _NETWORKS = start(NANO, seed=1)
 
@@ -39,6 +39,15 @@ def test_scaling_keeps_every_stage() -> None:
         scaled(2)
 
 
+def test_stages_are_chosen_by_name_in_the_recipes_order() -> None:
+    assert [stage.name for stage in chosen(("video", "camera"))] == ["camera", "video"]
+    assert chosen(None) == STAGES
+    assert [stage.steps for stage in scaled(10, chosen(("temporal",)))] == [10]
+    for names in (("vidoe",), ()):
+        with pytest.raises(InputError, match="short_video"):
+            chosen(names)
+
+
 @pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
 def test_every_stage_trains_something_and_only_its_part(stage: StageName) -> None:
     names = [name for name, _ in trained(_NETWORKS, stage)]
@@ -51,6 +60,7 @@ def test_every_stage_trains_something_and_only_its_part(stage: StageName) -> Non
         "images": ({"unet", "image_encoder"}, False),
         "temporal": ({"unet"}, True),
         "short_video": ({"unet", "image_encoder"}, None),
+        "camera": ({"unet", "image_encoder"}, None),
         "video": ({"unet", "image_encoder"}, None),
         "temporal_decoder": ({"autoencoder"}, True),
     }[stage]

@@ -91,3 +91,12 @@ def test_bucket_is_speed_a_second() -> None:
     assert motion_bucket(0.5, 16, 64) == pytest.approx(2 * motion_bucket(0.5, 8, 64))
     assert requested_flow(motion_bucket(1.3, 9, 128), 9, 128) == pytest.approx(1.3)
     assert motion_bucket(100.0, 15, 64) == 255
+
+
+def test_without_subjects_only_the_camera_moves() -> None:
+    clips = draw_clips(3, TRAINING, range(12), SIZE, subjects=False)
+    for index in range(12):
+        world = draw_world(clip_generator(3, TRAINING, index), SIZE, subjects=False)
+        assert not world.subjects and world.foreground is None
+        if world.move.name != "static":
+            assert clips.motion_bucket[index] > 40, f"{world.move.name} at bucket {clips.motion_bucket[index]:.0f}"

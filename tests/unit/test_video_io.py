@@ -31,6 +31,7 @@ from svd_core.video_io import (
     write_frames,
 )
 from svd_core.video_io import writers as writers_module
+from svd_core.video_io.codecs import Encoding, encoder_for
 
 SUFFIXES = (".mp4", ".webm", ".gif", ".webp", "")
 RATES = (Fraction(7), Fraction(30000, 1001), Fraction(25, 2))
@@ -375,8 +376,7 @@ def test_encoder_errors_carry_their_cause(tmp_path: Path) -> None:
             Fraction(8),
             {},
             "webm",
-            "libvpx-vp9",
-            writers_module._VP9,
+            encoder_for(".webm", Encoding()),
         )
     assert isinstance(atomic.output_error(Path("x.webm"), caught.value), OutputError)
     assert "full disk" in str(atomic.output_error(Path("x.webm"), caught.value))

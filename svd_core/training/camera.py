@@ -1,0 +1,245 @@
+"""`train_camera`: from photographs, films or procedural worlds to a camera LoRA that knows what its strengths do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from ..config import ModelConfig
+from ..errors import InputError, UnsupportedModelError, explain
+from ..operations import TORCH
+from ..source_image import check_size
+from ..video_io import atomic_file
+from ..weights.build import EMBEDDED, SvdModel, load_model
+from ..weights.fingerprint import base_fingerprint
+from .camera_clips import ClipSize, ClipSource
+from .camera_latents import LatentGroups, cached_latents
+from .camera_loop import STATE_NAME, CameraRecipe, CameraTrainer
+from .camera_moves import Target, target_of
+from .camera_recipe import BATCH, BUCKETS, STEPS, is_small, law_for
+from .camera_sources import SourceChoice, open_source
+from .camera_trials import Bench, bench_for, clips_with, read
+from .camera_watch import Tell, Watcher
+from .camera_writing import Finished, write_finished
+from .fast_layers import FAST_LAYERS
+
+CALIBRATED_AT = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)
+"""Strengths a finished LoRA is measured at."""
+_PLAN_NAME = "plan.json"
+_PROBE_STEPS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraTrainOptions:
+    """`out` is a folder: state, log, samples and the finished LoRA land there.
+
+    source: what to learn from. size (width, height), frames and fps are the model's own by default. Give `steps` or
+    `minutes` of computing, or neither for the recipe's. targets, rank: which layers, how wide. reference: the amount
+    a second that strength 1 is to mean. trials: pictures the LoRA is tried on. early_stop: end when the meter reads
+    the asked speed twice. dtype: of the model's weights, by default float32 on a CPU and bfloat16 on a GPU.
+    """
+
+    out: Path
+    preset: str
+    model: str | Path = EMBEDDED
+    source: SourceChoice = field(default_factory=SourceChoice)
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    fps: float | None = None
+    rank: int = 16
+    targets: tuple[str, ...] = ("attention", "feed-forward")
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int | None = None
+    learning_rate: float = 4e-3
+    reference: float | None = None
+    trials: int = 8
+    early_stop: bool = False
+    resume: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    dtype: torch.dtype | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraTrainResult:
+    """The file and its preview, what is in it, how long it took, and what there is to say."""
+
+    lora: Path
+    preview: Path
+    finished: Finished
+    steps: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def train_camera(
+    options: CameraTrainOptions, tell: Tell | None = None, *, model: SvdModel | None = None
+) -> CameraTrainResult:
+    """Train, calibrate and write `out/<preset>.safetensors` with a preview and a report beside it.
+
+    On a CPU the file follows from the options to the bit, also through an interruption and `resume`. `model` saves
+    loading when the caller holds it; it is handed back as it was. What `tell` raises leaves a run to resume.
+
+    Raises:
+        InputError: options contradict each other, a folder has nothing usable, holds another run, or none to resume.
+        UnsupportedModelError: the model is not of the family camera LoRAs are for.
+        NumericsError: the loss stopped being a number; the last good state is kept.
+    """
+    say = tell or _say_nothing
+    _check(options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    loaded = model or _load(options)
+    _check_family(loaded.config)
+    size = _size(options, loaded.config)
+    target = target_of(options.preset, options.fps or loaded.config.sampling.fps, options.reference)
+    source, notes = _source(options, loaded.config, target, size, say)
+    base = base_fingerprint(loaded.unet)
+    groups = cached_latents(loaded, source, base, options.out, lambda done, of: say("encoding", done, of, None))
+    recipe = _recipe(options, loaded, size, groups)
+    key = json.dumps({"base": base, "source": source.key, "recipe": repr(recipe)})
+    trainer = CameraTrainer(loaded.unet, recipe, groups, options.out, key)
+    if options.resume and (options.out / STATE_NAME).is_file():
+        trainer.resume()
+    bench = _bench(options, loaded, size, source)
+    watcher = Watcher(trainer, loaded, target, bench, options.out, early_stop=options.early_stop, tell=say)
+    trainer.run(watcher)
+    readings = read(
+        loaded,
+        lambda strength: [(trainer.lora, strength)],
+        CALIBRATED_AT if target.axis is not None else (1.0,),
+        bench,
+        look=lambda done, of: say("measuring", done, of, None),
+    )
+    finished = Finished(
+        deltas=trainer.deltas,
+        rank=recipe.rank,
+        target=target,
+        base=base,
+        readings=readings,
+        recipe=_told(options, recipe, trainer, size, source),
+        preview=next(clips_with(loaded, [(trainer.lora, 1.0)], bench)),
+        turned_preview=next(clips_with(loaded, [(trainer.lora, -1.0)], bench)) if target.axis is not None else None,
+    )
+    path = options.out / f"{target.preset}.safetensors"
+    return CameraTrainResult(
+        lora=path,
+        preview=write_finished(finished, path),
+        finished=finished,
+        steps=trainer.step,
+        seconds=trainer.spent,
+        notes=(*notes, *watcher.notes),
+    )
+
+
+def begun(folder: Path) -> bool:
+    """Whether a run of this kind was started in a folder."""
+    return (folder / STATE_NAME).is_file() or (folder / _PLAN_NAME).is_file()
+
+
+def _say_nothing(what: str, done: int, total: int, loss: float | None) -> None:
+    del what, done, total, loss
+
+
+def _check(options: CameraTrainOptions) -> None:
+    if options.steps is not None and options.minutes is not None:
+        raise InputError(explain("--steps or --minutes", "both", "Give one of them."))
+    for name, value in (("--steps", options.steps), ("--minutes", options.minutes), ("--batch", options.batch)):
+        if value is not None and value <= 0:
+            raise InputError(explain(f"a positive number for {name}", f"{value}", "Give more."))
+    if not 1 <= options.trials <= 512:
+        raise InputError(explain("1 to 512 clips to measure on", f"{options.trials}", "8 give a first impression."))
+    if begun(options.out) and not options.resume:
+        found = f"a run in {options.out}"
+        raise InputError(explain("a new folder for the run", found, "Add --resume to continue it, or name another."))
+    if options.resume and not begun(options.out):
+        raise InputError(explain(f"a run to resume in {options.out}", "none", "Start without --resume."))
+    options.out.mkdir(parents=True, exist_ok=True)
+
+
+def _load(options: CameraTrainOptions) -> SvdModel:
+    on_cpu = options.device.startswith("cpu")
+    dtype = options.dtype or (torch.float32 if on_cpu else torch.bfloat16)
+    return load_model(options.model, dtype=dtype, device=options.device, operations=FAST_LAYERS if on_cpu else TORCH)
+
+
+def _check_family(config: ModelConfig) -> None:
+    if config.family != "svd":
+        remedy = "Camera LoRAs are for Stable Video Diffusion and the embedded model."
+        raise UnsupportedModelError(explain("an image-to-video model of SVD's family", config.family, remedy))
+
+
+def _size(options: CameraTrainOptions, config: ModelConfig) -> ClipSize:
+    sampling = config.sampling
+    # The deepest level must come out even.
+    grid = config.autoencoder.downsampling * config.unet.downsampling
+    width, height = check_size(options.size or (sampling.width, sampling.height), grid)
+    return ClipSize(frames=options.frames or sampling.frames, height=height, width=width)
+
+
+def _source(
+    options: CameraTrainOptions, config: ModelConfig, target: Target, size: ClipSize, say: Tell
+) -> tuple[ClipSource, tuple[str, ...]]:
+    choice = options.source
+    if choice.kind == "worlds" and size.height != size.width:
+        found = f"{size.width} x {size.height} without photographs or clips"
+        raise InputError(explain("a square size for drawn worlds", found, "Give --images DIR or --clips DIR."))
+    if not is_small(config):
+        choice = replace(choice, per_group=1)
+    return open_source(
+        choice, target, size, options.seed, options.out, lambda done, of: say("looking at clips", done, of, None)
+    )
+
+
+def _recipe(options: CameraTrainOptions, model: SvdModel, size: ClipSize, groups: LatentGroups) -> CameraRecipe:
+    small = is_small(model.config)
+    recipe = CameraRecipe(
+        steps=options.steps or STEPS[small],
+        rank=options.rank,
+        targets=options.targets,
+        learning_rate=options.learning_rate,
+        batch=options.batch or BATCH[small],
+        law=law_for(model.config, size),
+        buckets=BUCKETS,
+        checkpointing=not small,
+        seed=options.seed,
+    )
+    plan = options.out / _PLAN_NAME
+    if plan.is_file() and options.steps is None:
+        # A run that was given minutes must go on with the steps it made of them.
+        return replace(recipe, steps=int(json.loads(plan.read_text(encoding="utf-8"))["steps"]))
+    if options.minutes is not None:
+        probe = CameraTrainer(model.unet, replace(recipe, steps=_PROBE_STEPS + 1), groups, options.out, "")
+        recipe = replace(recipe, steps=max(1, round(options.minutes * 60 / probe.seconds_per_step(_PROBE_STEPS))))
+    with atomic_file(plan) as temporary:
+        temporary.write_text(json.dumps({"steps": recipe.steps}) + "\n", encoding="utf-8")
+    return recipe
+
+
+def _bench(options: CameraTrainOptions, model: SvdModel, size: ClipSize, source: ClipSource) -> Bench:
+    return bench_for(model, size, source.stills(options.trials), batch=8 if is_small(model.config) else 1)
+
+
+def _told(
+    options: CameraTrainOptions, recipe: CameraRecipe, trainer: CameraTrainer, size: ClipSize, source: ClipSource
+) -> dict[str, object]:
+    """What the file says about its making; nothing that differs from run to run."""
+    return {
+        "source": options.source.kind,
+        "groups": source.groups,
+        "frames": size.frames,
+        "width": size.width,
+        "height": size.height,
+        "steps": trainer.step,
+        "batch": recipe.batch,
+        "rank": recipe.rank,
+        "targets": recipe.targets,
+        "learning_rate": recipe.learning_rate,
+        "noise": [recipe.law.mean, recipe.law.deviation],
+        "seed": options.seed,
+    }

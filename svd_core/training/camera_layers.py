@@ -1,0 +1,81 @@
+"""Which layers a camera LoRA changes, and its matrices before the first step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..camera.lora import LowRank
+from ..errors import InputError, choose_from, explain
+from ..unet.unet import VideoUNet
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "attention": ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_v", "attn2.to_out.0"),
+    "feed-forward": ("ff.net.0.proj", "ff.net.2", "ff_in.net.0.proj", "ff_in.net.2"),
+}
+"""Parts of the temporal blocks. Queries and keys of attn2 look at one token, where softmax is 1: nothing to learn."""
+RANKS = (1, 64)
+_TEMPORAL = ".time_stack."
+
+
+def chosen_layers(unet: VideoUNet, targets: Iterable[str]) -> dict[str, nn.Linear]:
+    """The temporal layers of the named targets, by the network's own names.
+
+    Raises:
+        InputError: an unknown target, or none at all.
+    """
+    names = list(targets)
+    for name in names:
+        if name not in TARGETS:
+            raise InputError(choose_from("target", name, TARGETS))
+    endings = tuple(ending for name in names for ending in TARGETS[name])
+    found = {
+        path: module
+        for path, module in unet.named_modules()
+        if isinstance(module, nn.Linear) and _TEMPORAL in path and endings and path.endswith(endings)
+    }
+    if not found:
+        listed = ", ".join(TARGETS)
+        raise InputError(explain(f"a target among {listed}", "none", "Name at least one."))
+    return found
+
+
+def fresh_deltas(unet: VideoUNet, targets: Iterable[str], rank: int, seed: int) -> dict[str, LowRank]:
+    """Trainable deltas that change nothing yet: `up` is 0, `down` as in Hu et al. 2021; float32, scale 1.
+
+    Raises:
+        InputError: a rank that is none, or unknown targets.
+    """
+    if not RANKS[0] <= rank <= RANKS[1]:
+        remedy = "8 is enough for a move; more learns faster and weighs more."
+        raise InputError(explain(f"a rank from {RANKS[0]} to {RANKS[1]}", f"{rank}", remedy))
+    generator = torch.Generator().manual_seed(seed)
+    deltas: dict[str, LowRank] = {}
+    for path, layer in chosen_layers(unet, targets).items():
+        down = torch.randn(rank, layer.in_features, generator=generator) / math.sqrt(layer.in_features)
+        up = torch.zeros(layer.out_features, rank)
+        home = layer.weight.device
+        deltas[path] = LowRank(down.to(home).requires_grad_(), up.to(home).requires_grad_(), 1.0)
+    return deltas
+
+
+def parameters_of(deltas: Mapping[str, LowRank]) -> dict[str, Tensor]:
+    """Both matrices of every layer by name."""
+    return {f"{path}.{part}": getattr(delta, part) for path, delta in deltas.items() for part in ("down", "up")}
+
+
+def with_values(deltas: Mapping[str, LowRank], values: Mapping[str, Tensor]) -> dict[str, LowRank]:
+    """The same layers with other matrices, by the names of `parameters_of`."""
+    return {
+        path: replace(delta, down=values[f"{path}.down"].detach().clone(), up=values[f"{path}.up"].detach().clone())
+        for path, delta in deltas.items()
+    }
+
+
+def turned(deltas: Mapping[str, LowRank]) -> dict[str, LowRank]:
+    """The LoRA of the opposite move: strength s of one is strength -s of the other."""
+    return {path: replace(delta, up=-delta.up) for path, delta in deltas.items()}
