@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from .apply_camera import SVDStudioApplyCamera
+from .camera_join import SVDStudioCameraJoin
+from .camera_load import SVDStudioLoadCamera
+from .camera_mix import SVDStudioCameraMix
+from .camera_move import SVDStudioCameraMove
+from .camera_preview import SVDStudioCameraPreview
+from .camera_save import SVDStudioSaveCamera
+from .catalog import CAMERA_LORAS
 from .condition import SVDStudioImageConditioning
 from .decode import SVDStudioDecode
 from .guidance import SVDStudioGuidance
-from .host import ComfyExtension, io
+from .host import ComfyExtension, io, register_folder
 from .info import SVDStudioInfo
 from .load import SVDStudioLoadModel
+from .load_camera_lora import SVDStudioLoadCameraLora
 from .orbit import SVDStudioOrbit
 from .sample import SVDStudioSampler
 from .save import SVDStudioSaveClip
@@ -22,6 +30,13 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     SVDStudioDecode,
     SVDStudioSaveClip,
     SVDStudioOrbit,
+    SVDStudioCameraMove,
+    SVDStudioCameraMix,
+    SVDStudioCameraJoin,
+    SVDStudioCameraPreview,
+    SVDStudioSaveCamera,
+    SVDStudioLoadCamera,
+    SVDStudioLoadCameraLora,
     SVDStudioApplyCamera,
 )
 
@@ -30,5 +45,6 @@ class SVDStudioExtension(ComfyExtension):
     """What the host asks the pack for."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every node of the pack."""
+        """Every node of the pack; the folder for camera LoRAs is known from here on."""
+        register_folder(CAMERA_LORAS)
         return list(NODES)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import catalog
 from .host import io, ui
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..svd_core.camera.stack import CameraStack
-    from .host import ModelPatcher
+    from .host import VAE, ModelPatcher
 
 
 class SVDStudioApplyCamera(io.ComfyNode):
@@ -32,10 +35,29 @@ class SVDStudioApplyCamera(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: ModelPatcher, camera: CameraStack, bake: bool, fps: int = 7) -> io.NodeOutput:
-        from .applying import apply_camera
+    def fingerprint_inputs(cls, **_given: object) -> str:
+        """The node runs again when LoRA files come or go: a move may be carried by another one then."""
+        return "|".join(catalog.fingerprint(folder) for folder in catalog.lora_folders())
 
-        applied, summary = apply_camera(model, camera, fps, bake)
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        camera: CameraStack,
+        bake: bool,
+        fps: int = 7,
+        image: Tensor | None = None,
+        vae: VAE | None = None,
+        depth: Tensor | None = None,
+        freedom: float = 1.0,
+    ) -> io.NodeOutput:
+        from .applying import apply_camera
+        from .camera_start import Source
+
+        source = None
+        if image is not None and vae is not None:
+            source = Source(image=image, vae=vae, depth=depth, freedom=freedom)
+        applied, summary = apply_camera(model, camera, fps=fps, baked=bake, source=source)
         return io.NodeOutput(applied, summary, ui=ui.PreviewText(summary))
 
 
@@ -58,5 +80,28 @@ def _inputs() -> list[io.Input]:
             optional=True,
             tooltip="Frames a second the baked strengths and the summary are for. Without bake the clip's own rate, "
             "from its conditioning, counts when it is sampled.",
+        ),
+        io.Image.Input(
+            "image",
+            optional=True,
+            tooltip="Only for moves no LoRA is for: the source picture, framed as the clip shows it (cropped to its "
+            "shape otherwise). The clip is then started from this picture moved by the camera, an approximation.",
+        ),
+        io.Vae.Input("vae", optional=True, tooltip="Goes with image: the VAE of the SVD checkpoint."),
+        io.Image.Input(
+            "depth",
+            optional=True,
+            tooltip="Goes with image: a depth picture, white is near. Truck, pedestal, dolly and orbit then show "
+            "parallax.",
+        ),
+        io.Float.Input(
+            "freedom",
+            default=1.0,
+            min=0.1,
+            max=4.0,
+            step=0.05,
+            optional=True,
+            tooltip="Goes with image, without unit: below 1 the clip follows the camera more closely, above 1 the "
+            "subject moves more.",
         ),
     ]

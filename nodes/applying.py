@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -14,15 +13,16 @@ from ..svd_core.camera.stack import CameraStack, Plan, resolve
 from ..svd_core.errors import InputError, explain
 from ..svd_core.weights.camera_files import CameraFiles
 from ..svd_core.weights.fingerprint import base_fingerprint
+from .camera_start import Source, StartMoved
+from .catalog import lora_folders
 from .clips import playback_rate
-from .host import ModelPatcher, folder_paths, put_around
+from .host import ModelPatcher, put_around
 from .host_camera import HostCamera, bake, conditions
 from .sampling import check_family
 
-CAMERA_FOLDERS = ("svd_camera_loras", "loras")
 _NETWORK = "diffusion_model."
 # Which LoRAs there are does not depend on the clip, so long as every frame range fits in.
-_LONG_CLIP = 1024
+_LONG_CLIP = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +32,39 @@ class Camera:
     stack: CameraStack
     base: str
     files: CameraFiles
+    depth: bool
 
     def plan(self, frames: int, fps: float) -> Plan:
         """What carries the moves of a clip."""
-        return resolve(self.stack, frames, fps, self.base, self.files)
+        return resolve(self.stack, frames, fps, self.base, self.files, depth=self.depth)
 
     def placed(self, frames: int, fps: float) -> Sequence[Placed]:
         """The LoRAs and their strengths."""
         return self.plan(frames, fps).placed
 
 
-def apply_camera(model: ModelPatcher, stack: CameraStack, fps: int, baked: bool) -> tuple[ModelPatcher, str]:
+def apply_camera(
+    model: ModelPatcher, stack: CameraStack, *, fps: int, baked: bool, source: Source | None
+) -> tuple[ModelPatcher, str]:
     """A clone of the model with the camera on it, and a line for each move.
 
-    fps: the rate summary and baked strengths are for.
+    fps: the rate summary and baked strengths are for. source: for moves no LoRA is for.
 
     Raises:
-        InputError: no SVD model, a move no LoRA is for, a LoRA of another network, or strengths that cannot be baked.
+        InputError: no SVD model, a move no LoRA is for and no source, a LoRA of another network, or strengths that
+            cannot be baked.
     """
     check_family(model)
-    camera = Camera(stack, base_fingerprint(_weights(model)), CameraFiles(_folders()))
+    depth = source is not None and source.depth is not None
+    camera = Camera(stack, base_fingerprint(_weights(model)), CameraFiles(lora_folders()), depth)
     plan = camera.plan(_LONG_CLIP, fps)
-    if plan.approximate:
-        remedy = "Load a camera LoRA for this model into the move, or train one."
-        raise InputError(explain("a LoRA for every move", " ".join(plan.notes), remedy))
     applied = model.clone()
     notes = list(plan.notes) or ["No moves: the model is as it was."]
+    if plan.approximate:
+        if source is None:
+            remedy = "Connect `image` and `vae`, or load a camera LoRA for this model into the move."
+            raise InputError(explain("the source picture for moves without a LoRA", f"none. {' '.join(notes)}", remedy))
+        put_around(applied, "OUTER_SAMPLE", StartMoved(source, camera.plan).around_run)
     if baked:
         bake(applied, plan.placed)
         put_around(applied, "OUTER_SAMPLE", _Baked(camera, plan.placed, fps).around_run)
@@ -91,8 +98,3 @@ def _weights(model: ModelPatcher) -> dict[str, Tensor]:
     """The network's tensors as loaded, whatever LoRAs are in them at the moment."""
     entries = model.get_key_patches(_NETWORK)
     return {name.removeprefix(_NETWORK): patches[0][0] for name, patches in entries.items()}
-
-
-def _folders() -> list[Path]:
-    known = folder_paths.folder_names_and_paths
-    return [Path(folder) for name in CAMERA_FOLDERS if name in known for folder in folder_paths.get_folder_paths(name)]

@@ -11,7 +11,9 @@ from .host import folder_paths
 
 EMBEDDED = "nano (embedded)"
 _FOLDER_MARK = "diffusers: "
-_LORA_MARK = "lora: "
+CAMERA_LORAS = "svd_camera_loras"
+# How names of the lists begin -> the host's folder they lie in; the empty one comes last.
+_MARKS = {"camera lora: ": CAMERA_LORAS, "lora: ": "loras", "": "checkpoints"}
 _INDEX = "model_index.json"
 _ASSET = Path(__file__).parent.parent / "svd_core" / "assets" / "nano.safetensors"
 
@@ -24,7 +26,33 @@ def model_names() -> list[str]:
 
 def file_names() -> list[str]:
     """Models and LoRA files."""
-    return [*model_names(), *(_LORA_MARK + name for name in folder_paths.get_filename_list("loras"))]
+    loras = [mark + name for mark, folder in _MARKS.items() if "lora" in mark for name in _names(folder)]
+    return [*model_names(), *loras]
+
+
+def lora_names() -> list[str]:
+    """LoRA files, those of the camera folder first; a name in both means that one."""
+    return list(dict.fromkeys(name for folder in (CAMERA_LORAS, "loras") for name in _names(folder) if _is_open(name)))
+
+
+def lora_folders() -> list[Path]:
+    """Where those files lie, with all folders below, in the same order."""
+    known = [name for name in (CAMERA_LORAS, "loras") if name in folder_paths.folder_names_and_paths]
+    return [Path(folder) for name in known for folder in folder_paths.get_folder_paths(name)]
+
+
+def find_lora(name: str) -> Path:
+    """Where a name of `lora_names` lies.
+
+    Raises:
+        InputError: it is not in the list, or the file has gone.
+    """
+    folder = CAMERA_LORAS if name in _names(CAMERA_LORAS) else "loras"
+    path = _listed(folder, name) if _is_open(name) else None
+    if path is None or not path.exists():
+        expected = f"a .safetensors file of ComfyUI/models/{CAMERA_LORAS} or ComfyUI/models/loras"
+        raise InputError(explain(expected, f"no {name!r}", "Put the file there and refresh the page (R)."))
+    return path
 
 
 def find(name: str) -> Path:
@@ -53,12 +81,22 @@ def _locate(name: str) -> Path | None:
         return _ASSET
     if name.startswith(_FOLDER_MARK):
         return _diffusers_folders().get(name.removeprefix(_FOLDER_MARK))
-    folder = "loras" if name.startswith(_LORA_MARK) else "checkpoints"
-    # Only a name of the host's own list: anything else could lead out of its folders.
-    bare = name.removeprefix(_LORA_MARK)
-    if bare not in folder_paths.get_filename_list(folder):
-        return None
-    full = folder_paths.get_full_path(folder, bare)
+    mark = next(mark for mark in _MARKS if name.startswith(mark))
+    return _listed(_MARKS[mark], name.removeprefix(mark))
+
+
+def _names(folder: str) -> list[str]:
+    """What the host lists in a folder; a folder it was never told of is empty."""
+    return folder_paths.get_filename_list(folder) if folder in folder_paths.folder_names_and_paths else []
+
+
+def _is_open(name: str) -> bool:
+    return name.lower().endswith(".safetensors")
+
+
+def _listed(folder: str, name: str) -> Path | None:
+    """Only a name of the host's own list: anything else could lead out of its folders."""
+    full = folder_paths.get_full_path(folder, name) if name in _names(folder) else None
     return None if full is None else Path(full)
 
 

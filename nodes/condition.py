@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .choices import listed, verdict
+from .conditioning_parts import noise_seed, outputs, sources
 from .host import io, ui
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _SIZES = ("auto", "manual")
 _FRAMINGS = ("crop", "pad", "blur", "stretch")
-_MAX_SEED = 2**64 - 1
 
 
 class SVDStudioImageConditioning(io.ComfyNode):
@@ -30,14 +30,12 @@ class SVDStudioImageConditioning(io.ComfyNode):
             category="SVD Studio",
             description="Tells a Stable Video Diffusion model which picture to set in motion and how. A batch of "
             "pictures gives as many clips. Works with this pack's and ComfyUI's own CLIP_VISION and VAE.",
-            inputs=[*_sources(), *_framing(), *_motion()],
-            outputs=[
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
-                io.Latent.Output("latent", display_name="latent", tooltip="Empty latents of all clips."),
-                io.Float.Output("fps_out", display_name="fps", tooltip="Frames a second the file should play at."),
-                io.String.Output("summary", display_name="summary", tooltip="What was chosen, and why."),
+            inputs=[
+                *sources("The picture to set in motion; several in a batch give as many clips."),
+                *_framing(),
+                *_motion(),
             ],
+            outputs=outputs("What was chosen, and why."),
         )
 
     @classmethod
@@ -92,14 +90,6 @@ class SVDStudioImageConditioning(io.ComfyNode):
             "\n".join(lines),
             ui=ui.PreviewText("\n".join(lines)),
         )
-
-
-def _sources() -> list[io.Input]:
-    return [
-        io.ClipVision.Input("clip_vision", tooltip="Image encoder of the checkpoint: what the picture shows."),
-        io.Vae.Input("vae", tooltip="Autoencoder of the checkpoint: how the picture looks."),
-        io.Image.Input("image", tooltip="The picture to set in motion; several in a batch give as many clips."),
-    ]
 
 
 def _framing() -> list[io.Input]:
@@ -165,14 +155,7 @@ def _motion() -> list[io.Input]:
             tooltip="Noise put on the picture (standard deviation, pixels in -1 to 1): more of it frees the clip from "
             "the picture and adds motion. Above 0.3 the picture gets lost.",
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=_MAX_SEED,
-            control_after_generate=True,
-            tooltip="Seed of the augmentation noise; clip i of a batch has seed + i.",
-        ),
+        noise_seed(),
         io.Float.Input(
             "playback_fps",
             default=0.0,

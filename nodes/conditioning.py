@@ -16,7 +16,7 @@ from ..svd_core.framing import Framed, check_picture, check_volume, choose_size,
 from ..svd_core.sampling.points import CurvePoints
 from ..svd_core.source_image import Colour, check_size, to_pixels
 from ..svd_core.types import ImageConditioning, MotionControls
-from .clips import as_conditioning
+from .clips import Conditioning, as_conditioning
 from .host import VAE
 from .host_clip_vision import HostClipVision
 from .host_model import FPS_PER_FRAME, MOTION_PER_FRAME
@@ -59,7 +59,7 @@ def framed_picture(image: Tensor, wanted: Wanted, vae: VAE) -> Picture:
         raise InputError(explain("`image` of four axes", f"shape {tuple(image.shape)}", remedy))
     source = image.shape[2], image.shape[1]
     check_picture(*source)
-    grid = _cell(vae)
+    grid = pixels_per_cell(vae)
     given = wanted.width, wanted.height
     width, height = choose_size(*source, given[0] * given[1]) if wanted.auto else check_size(given, grid)
     check_volume(wanted.frames * len(image), width, height)
@@ -69,7 +69,7 @@ def framed_picture(image: Tensor, wanted: Wanted, vae: VAE) -> Picture:
 
 
 def conditioned(
-    framed: Framed, controls: Sequence[MotionControls], frames: int, clip_vision: HostClipVision, vae: VAE
+    framed: Framed, controls: Sequence[MotionControls], frames: int, clip_vision: HostClipVision | None, vae: VAE
 ) -> ImageConditioning:
     """What the core makes of framed pictures with the host's encoders; see `condition_on_images`.
 
@@ -85,9 +85,9 @@ def conditioned(
         frames=frames,
         # The host's models make their own vector of the scalars; this one only has to exist.
         vector=SVD.unet.vector,
-        encode_latent=_for_host(vae.encode),
+        encode_latent=for_host(vae.encode),
         # Uncut: SVD was trained on the whole picture squeezed to a square.
-        encode_image=_for_host(lambda picture: clip_vision.encode_image(picture, crop=False).image_embeds),
+        encode_image=for_host(lambda picture: clip_vision.encode_image(picture, crop=False).image_embeds),
     )
 
 
@@ -119,9 +119,11 @@ def with_means(controls: Sequence[MotionControls], values: dict[str, list[float]
     return [dataclasses.replace(one, **changes) for one in controls]
 
 
-def both_halves(told: ImageConditioning, controls: MotionControls, values: dict[str, list[float]]) -> tuple[Any, Any]:
+def both_halves(
+    told: ImageConditioning, controls: MotionControls, values: dict[str, list[float]]
+) -> tuple[Conditioning, Conditioning]:
     """Positive and negative."""
-    return tuple(as_conditioning(half, controls, values) for half in (told, told.unconditional()))
+    return as_conditioning(told, controls, values), as_conditioning(told.unconditional(), controls, values)
 
 
 def size_lines(picture: Picture, wanted: Wanted, rate: float) -> list[str]:
@@ -163,12 +165,12 @@ def _course(values: Sequence[float] | None, plain: float) -> str:
     return f"{plain:g}" if values is None else f"{values[0]:g} to {values[-1]:g}"
 
 
-def _for_host(encode: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def for_host(encode: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The core's callable, pixels `1 3 H W` in [-1, 1], from the host's, `1 H W 3` in [0, 1]."""
     return lambda picture: encode((picture.movedim(1, -1) + 1) / 2).float().cpu()
 
 
-def _cell(vae: VAE) -> int:
+def pixels_per_cell(vae: VAE) -> int:
     """Pixels along a latent cell."""
     cell = getattr(vae, "downscale_ratio", None)
     if not isinstance(cell, int):

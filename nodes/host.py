@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,7 @@ __all__ = [
     "progress",
     "put_around",
     "quietly",
+    "register_folder",
     "send_to_page",
     "ui",
     "utils",
@@ -125,6 +127,11 @@ def quietly() -> Iterator[None]:
         yield
     finally:
         root.removeFilter(only_errors)
+
+
+def register_folder(name: str) -> None:
+    """Make `models/<name>` a folder of models, beside whatever the user's own paths say of it."""
+    folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
 
 
 def check_interrupt() -> None:

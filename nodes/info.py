@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Mapping
 
 from ..svd_core.errors import SvdError
 from . import catalog
+from .choices import verdict
 from .host import io, ui
-
-_SHOWN = 8
 
 
 class SVDStudioInfo(io.ComfyNode):
@@ -30,7 +28,7 @@ class SVDStudioInfo(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=catalog.file_names(),
-                    tooltip="A checkpoint, a diffusers folder or a LoRA of ComfyUI's model folders.",
+                    tooltip="A checkpoint, a diffusers folder, a LoRA or a camera LoRA of ComfyUI's model folders.",
                 )
             ],
             outputs=[
@@ -40,18 +38,14 @@ class SVDStudioInfo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None) -> bool | str:
         """Only that the file is there; a damaged one is what this node is for."""
-        try:
-            catalog.find(file)
-        except SvdError as error:
-            return str(error)
-        return True
+        return verdict(lambda: None if file is None else catalog.find(file))
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> str:
+    def fingerprint_inputs(cls, file: str | None) -> str:
         """The node runs again only when the file was exchanged."""
-        return catalog.fingerprint(catalog.find(file))
+        return "" if file is None else catalog.fingerprint(catalog.find(file))
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
@@ -67,19 +61,8 @@ class SVDStudioInfo(io.ComfyNode):
 
 
 def readable(facts: Mapping[str, object]) -> str:
-    """One line a fact; empty ones and the long config are left out."""
-    lines = [f"{name}: {_shown(value)}" for name, value in facts.items() if name != "config" and value not in ([], {})]
-    return "\n".join(lines)
+    """One line a fact; empty ones are left out."""
+    from ..svd_core.weights.readable import fact_lines
 
-
-def _shown(value: object) -> str:
-    if isinstance(value, Mapping):
-        pairs = cast("Mapping[object, object]", value)
-        return ", ".join(f"{key} {_shown(entry)}" for key, entry in pairs.items())
-    if isinstance(value, list | tuple):
-        entries = cast("Sequence[object]", value)
-        more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-        return ", ".join(_shown(entry) for entry in entries[:_SHOWN]) + more
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
+    told = {name: value for name, value in facts.items() if value is not None and value not in ([], {})}
+    return "\n".join(f"{name}: {text}" for name, text in fact_lines(told))

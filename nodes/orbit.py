@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .choices import listed, verdict
+from .conditioning_parts import noise_seed, outputs, sources
 from .host import io, ui
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _CONVENTIONS = ("sv3d", "comfyui")
 _FRAMINGS = ("pad", "crop", "blur", "stretch")
-_MAX_SEED = 2**64 - 1
 
 
 class SVDStudioOrbit(io.ComfyNode):
@@ -31,14 +31,13 @@ class SVDStudioOrbit(io.ComfyNode):
             description="Sends the camera around the subject of a picture with an SV3D model, this pack's or "
             "ComfyUI's own. SV3D-p follows the angles; SV3D-u knows one orbit and ignores them. Best with a single "
             "object in the middle, cut out: transparency becomes white, as in the training.",
-            inputs=[*_sources(), *_path(), *_rest()],
-            outputs=[
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
-                io.Latent.Output("latent", display_name="latent", tooltip="Empty latents of all clips."),
-                io.Float.Output("fps_out", display_name="fps", tooltip="Frames a second the file should play at."),
-                io.String.Output("summary", display_name="summary", tooltip="The angles, and which frame is which."),
+            inputs=[
+                *sources("The subject; several pictures in a batch give as many clips."),
+                *_size(),
+                *_path(),
+                *_rest(),
             ],
+            outputs=outputs("The angles, and which frame is which."),
         )
 
     @classmethod
@@ -111,11 +110,8 @@ def _angle_lines(elevations: list[float], azimuths: list[float]) -> list[str]:
     ]
 
 
-def _sources() -> list[io.Input]:
+def _size() -> list[io.Input]:
     return [
-        io.ClipVision.Input("clip_vision", tooltip="Image encoder of the SV3D checkpoint."),
-        io.Vae.Input("vae", tooltip="Autoencoder of the SV3D checkpoint."),
-        io.Image.Input("image", tooltip="The subject; several pictures in a batch give as many clips."),
         io.Int.Input("width", default=576, min=16, max=8192, step=8, tooltip="Pixels; SV3D was trained on 576x576."),
         io.Int.Input("height", default=576, min=16, max=8192, step=8, tooltip="Pixels; together with width."),
         io.Combo.Input(
@@ -166,12 +162,5 @@ def _rest() -> list[io.Input]:
             step=0.01,
             tooltip="Noise put on the picture (standard deviation, pixels in -1 to 1). SV3D was made for almost none.",
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=_MAX_SEED,
-            control_after_generate=True,
-            tooltip="Seed of the augmentation noise; clip i of a batch has seed + i.",
-        ),
+        noise_seed(),
     ]

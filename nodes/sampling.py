@@ -59,7 +59,7 @@ def sample_clips(
     for index, (start, seed) in enumerate(zip(starts, clip_seeds(chosen.seed, len(starts)), strict=True)):
         told = (one_clip(conditioning, index, len(starts)) for conditioning in (positive, negative))
         noise = draw([clip_generator(seed, Stream.LATENT)], _shape(model, start)).squeeze(0)
-        walk = _Walk(get_solver(chosen.solver), seed, _clip_report(report, index))
+        walk = _Walk(get_solver(chosen.solver), seed, float(sigmas[0]), _clip_report(report, index))
         mask = _mask(latent, index, frames)
         finished.append(guided_sampling(model, *told, chosen.cfg, walk, sigmas, noise, start, mask, seed))
         notices += getattr(model.model.diffusion_model, "notices", ())
@@ -113,9 +113,11 @@ def sigmas_for(model: ModelPatcher, chosen: Sampling) -> Tensor:
 class _Walk:
     """What the host's guider calls as its sampler: hands it to svd_core's loop."""
 
-    def __init__(self, solver: Solver, seed: int, report: Report) -> None:
+    def __init__(self, solver: Solver, seed: int, highest: float, report: Report) -> None:
+        """highest: where pure noise starts; a run that begins below it starts from noised latents."""
         self._solver = solver
         self._seed = seed
+        self._highest = highest
         self._report = report
 
     def sample(
@@ -139,7 +141,7 @@ class _Walk:
         scaling = model_wrap.inner_model.model_sampling.noise_scaling
         return sample(
             denoiser,
-            scaling(sigmas[0], noise, latent_image, True),
+            scaling(sigmas[0], noise, latent_image, float(sigmas[0]) >= self._highest),
             sigmas,
             solver=self._solver,
             noise=solver_noise([self._seed], noise.shape, noise.device),

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -118,17 +117,17 @@ def save_clips(clips: Sequence[Clip], template: str, kind: str, inside: Inside, 
             name, folder_paths.get_output_directory(), width, height
         )
         target = Path(folder) / f"{stem}_{counter:05}_{'' if kind == 'png' else '.' + kind}"
-        frames = _watched(pixels, partial(report, total=count * len(clips)), count * done)
+        frames = _watched(pixels, report, count * done, count * len(clips))
         settings = {**inside.settings, **facts} if metadata_allowed() else {}
         write_frames(frames, target, fps, settings, inside.tags, encoding)
         saved += _listed(target, subfolder)
     return saved
 
 
-def _watched(pixels: Tensor, report: Callable[[int], None], before: int) -> Iterator[Tensor]:
+def _watched(pixels: Tensor, report: Callable[[int, int], None], before: int, total: int) -> Iterator[Tensor]:
     """The frames one by one; cancelling takes effect between two of them."""
     for index, frame in enumerate(pixels):
-        report(before + index)
+        report(before + index, total)
         yield frame
 
 

@@ -18,6 +18,7 @@ from .camera.stack import Finder
 from .conditioning import Orbit, check_controls
 from .config import ModelConfig
 from .errors import InputError, explain
+from .framing import check_volume
 from .sampling.guidance import Guidance, GuidanceCurve, guidance_weights
 from .sampling.noise import Stream, clip_generator, clip_seeds, draw
 from .sampling.schedules import ScheduleName, check_sigmas, make_schedule, starting_at
@@ -117,6 +118,7 @@ def resolve(settings: AnimateSettings, config: ModelConfig, clips: int) -> Resol
     default = config.sampling
     width, height = check_size(settings.size or (default.width, default.height), config.autoencoder.downsampling)
     frames = _counted("frames", settings.frames, default.frames, _MAX_FRAMES)
+    check_volume(clips * frames, width, height)
     controls = _controls(settings, config, clips)
     cell = config.autoencoder.downsampling
     shape = (frames, config.autoencoder.latent_channels, height // cell, width // cell)

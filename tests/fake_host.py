@@ -32,7 +32,10 @@ class FakeHost(ModuleType):
             load_models_gpu=lambda patchers, memory_required: self.loaded.append(memory_required)
         )
         self.folder_paths = SimpleNamespace(
-            get_filename_list=lambda _: [], get_folder_paths=lambda _: [], get_output_directory=lambda: ""
+            folder_names_and_paths={},
+            get_filename_list=lambda _: [],
+            get_folder_paths=lambda _: [],
+            get_output_directory=lambda: "", get_user_directory=lambda: "",
         )
         self.cancelled = False
         self.metadata = True

@@ -59,10 +59,11 @@ function ontoNode({ id, detail }) {
   for (const node of nodesOn(id)) {
     const widget = node.widgets?.find((one) => one.name === WIDGET) ?? add(node);
     if (!widget) continue;
-    widget.element.update(detail);
+    const { element } = widget;
+    element.update(detail);
     const height = Math.round(((node.size[0] - MARGIN) * detail.height) / detail.width) + MARGIN;
-    if (widget.height !== height) {
-      widget.height = height;
+    if (element.tall !== height) {
+      element.tall = height;
       const [width, least] = node.computeSize();
       node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], least)]);
     }
@@ -89,16 +90,13 @@ function add(node) {
   const widget = node.addDOMWidget(WIDGET, WIDGET_TYPE, element, {
     serialize: false,
     hideOnZoom: false,
-    getMinHeight: () => widget.height ?? LEAST_HEIGHT,
+    getMinHeight: () => element.tall ?? LEAST_HEIGHT,
     getValue: () => "",
     setValue: () => {},
   });
   widget.serialize = false;
-  // The host's still of the same clip would stand below it.
-  const background = node.onDrawBackground;
-  node.onDrawBackground = function () {
-    if (!shown.has(String(this.id))) return background?.apply(this, arguments);
-  };
+  // The host would draw its still of the same clip below.
+  node.onDrawBackground = () => {};
   return widget;
 }
 
@@ -120,7 +118,7 @@ function player() {
   return element;
 }
 
-// The last animation stays to be looked at; stills of other runs are the page's business again.
+// The last animation stays on the node to be looked at.
 function finish(prompt) {
   for (const [id, { detail }] of shown) if (!prompt || detail.prompt_id === prompt) shown.delete(id);
 }

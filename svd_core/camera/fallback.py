@@ -21,6 +21,7 @@ from torch import Tensor
 from ..errors import InputError, explain
 from ..settings import Start
 from ..types import Frames
+from .blocks import SMALLEST_SIDE
 from .meter import measure
 from .parallax import nearness, render_parallax
 from .path import CameraMotion, CameraPath, integrate
@@ -76,11 +77,15 @@ def chart(source: Tensor, plan: Plan, depth: Tensor | None = None) -> Course:
     depth: white is near (`nearness`); used if the plan was resolved with it.
 
     Raises:
-        InputError: the plan has no move for the training-free way, or the depth image is none.
+        InputError: the plan has no move for the training-free way, the depth image is none, or the clip is too small
+            to be measured.
     """
     if plan.planar is None:
         raise InputError(explain("a plan with a move for the training-free way", "none", "Its LoRAs carry every move."))
     height, width = source.shape[-2:]
+    if min(height, width) < SMALLEST_SIDE:
+        expected = f"a clip of at least {SMALLEST_SIDE} pixels a side for training-free moves"
+        raise InputError(explain(expected, f"{width}x{height}", "Make the clip larger, or use a LoRA."))
     moving = _moving(plan)
     if depth is not None and plan.travel is not None:
         near = nearness(depth, height, width)

@@ -146,8 +146,8 @@ PRESETS: dict[str, Preset] = {
     "handheld": Preset(
         channel=None,
         sign=0,
-        unit="% of the frame's width, the usual distance from rest",
-        usual=1.0,
+        unit="tenths of a % of the frame's width, the usual distance from rest",
+        usual=_USUAL,
         does="lets the camera sway as in a hand",
     ),
 }

@@ -30,6 +30,8 @@ Finder = Callable[[str, str | None], CameraLora | None]
 
 # Strengths that differ by less are one strength, which can be baked into the weights.
 _EQUAL = 1e-9
+# Handheld counts in tenths of a %, so that one number suits all presets.
+_TENTH = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,7 @@ def _steps(move: Move, preset: Preset, frames: int, fps: float, depth: bool) -> 
     """Steps `T-1` by channel: the preset's own where depth is at hand, else its planar stand-in's."""
     curve = speeds(frames, move.frames, move.ease, move.parts)
     if move.preset == "handheld":
-        hand = sway(frames, fps, move.speed, move.seed)
+        hand = sway(frames, fps, move.speed * _TENTH, move.seed)
         return {"pan": hand.pan * curve, "tilt": hand.tilt * curve, "roll": hand.roll * curve}
     if preset.channel is None:
         return {}

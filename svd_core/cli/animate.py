@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, InputError, SvdError, explain
 from . import options as words
+from .camera import add_camera, camera_of, depth_of, finder_of
 from .output import Console
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document about the clips")
     words.add_model(parser)
     _add_clip(parser)
+    add_camera(parser)
     _add_sampling(parser)
 
 
@@ -193,7 +195,7 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def settings_of(options: argparse.Namespace) -> AnimateSettings:
-    """The settings asked for; names of solvers and curves are checked here, before a large model is read."""
+    """The settings asked for; names, curves and camera files are checked here, before a large model is read."""
     from ..sampling import get_solver, make_schedule, parse_guidance
     from ..settings import AnimateSettings
 
@@ -213,6 +215,9 @@ def settings_of(options: argparse.Namespace) -> AnimateSettings:
         solver=options.solver,
         schedule=options.schedule,
         guidance=None if options.guidance is None else parse_guidance(options.guidance),
+        camera=camera_of(options),
+        find_lora=finder_of(options),
+        depth=depth_of(options),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, choose_from
+from . import options as words
 from .output import Console
 
 if TYPE_CHECKING:
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
 # Too long or too large to be run unasked.
 _ON_REQUEST = ("real-size",)
-_NAMES = "constants, plans, decode, diffusers, real-size"
+_CAMERA = "camera"
+_NAMES = "constants, plans, decode, diffusers, real-size, camera"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -23,9 +26,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="speed and memory of this machine, side by side",
         description="Measure ways of doing the same thing in turn; ratios mean more than seconds.",
     )
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help=f"{_NAMES}; default: all but real-size, which needs a CUDA GPU"
-    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"{_NAMES}; default: all but the last two")
+    group = parser.add_argument_group("camera: the shipped camera LoRAs on pictures nobody trained on")
+    group.add_argument("--clips", type=words.whole("--clips", 2, 10_000), default=100, metavar="N", help="a strength")
+    group.add_argument("--out", type=Path, default=Path("bench-camera"), metavar="DIR", help="kept here, and continued")
+    group.add_argument("--lora", action="append", type=Path, metavar="FILE", help="instead of those that ship")
+    group.add_argument("--model", default="nano", metavar="nano|FILE|FOLDER", help="the model they are for")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -38,8 +44,12 @@ def run(options: argparse.Namespace) -> int:
     from .benches import BENCHES
     from .models import resolve_device, versions
 
+    if options.name == _CAMERA:
+        from . import camera_table
+
+        return camera_table.run(options)
     if options.name is not None and options.name not in BENCHES:
-        raise InputError(choose_from("NAME", options.name, BENCHES))
+        raise InputError(choose_from("NAME", options.name, [*BENCHES, _CAMERA]))
     console = Console.of(options)
     device = resolve_device(options.device)
     unasked = [name for name in BENCHES if name not in _ON_REQUEST and (name != "diffusers" or yardstick.available())]

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..camera.move import CameraStack, Move
-    from ..config import UNetConfig
     from ..weights.camera_files import CameraFiles
 
 
@@ -43,7 +42,9 @@ def add_camera(parser: argparse.ArgumentParser) -> None:
         help="where tagged LoRAs for the presets are looked for first, repeatable",
     )
     group.add_argument(
-        "--depth", metavar="IMAGE", help="depth of the picture, white is near: gives truck, pedestal, dolly, orbit parallax"
+        "--depth",
+        metavar="IMAGE",
+        help="depth of the picture, white is near: gives truck, pedestal, dolly and orbit parallax",
     )
 
 
@@ -61,7 +62,7 @@ def camera_of(options: argparse.Namespace) -> CameraStack:
     return mix(*stacks, loras)
 
 
-def finder_of(options: argparse.Namespace, config: UNetConfig) -> CameraFiles:
+def finder_of(options: argparse.Namespace) -> CameraFiles:
     """Who knows the LoRAs of the presets.
 
     Raises:
@@ -73,7 +74,7 @@ def finder_of(options: argparse.Namespace, config: UNetConfig) -> CameraFiles:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(explain("--camera-folder as a folder", str(folder), "Name one that exists."))
-    return CameraFiles(folders, config)
+    return CameraFiles(folders)
 
 
 def depth_of(options: argparse.Namespace) -> Tensor | None:
@@ -88,23 +89,18 @@ def depth_of(options: argparse.Namespace) -> Tensor | None:
 def _words(text: str) -> CameraStack:
     from ..camera.move import CameraStack
     from ..camera.stack_text import from_json, parse_move
+    from ..weights.lora import load_camera_lora
 
     if not text.lower().endswith(".json"):
         return CameraStack((parse_move(text),))
     path = Path(text)
-    return from_json(_text(path), lambda name: _beside(path, name))
-
-
-def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        written = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        remedy = "Save one from the Save Camera node, or name a preset."
-        raise InputError(explain("a camera file that can be read", f"{path}: {error}", remedy)) from error
-
-
-def _beside(path: Path, name: str):  # noqa: ANN202
-    ...
+        remedy = "Name a camera that was saved, or a preset."
+        raise InputError(explain("a camera file that can be read", f"{path} ({error})", remedy)) from error
+    # A name with a folder in it would let a camera from anywhere read files from everywhere.
+    return from_json(written, lambda name: load_camera_lora(path.parent / f"{Path(name).name}.safetensors"))
 
 
 def _lora(text: str) -> Move:

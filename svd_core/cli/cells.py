@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Options of `svd animate` that name places or outputs belong to the sweep itself.
 _NOT_HERE = ("out", "json", "quiet", "debug", "help")
-_FILES = ("model", "companion", "camera_lora", "camera")
+_FILES = ("model", "companion", "camera", "camera_lora", "camera_folder", "depth")
 FORMATS = ("mp4", "webm", "gif", "webp", "png")
 
 

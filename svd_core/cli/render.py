@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from ..camera.stack_text import to_json
 from ..pipeline import Watch, animate_latents, decode_latents
 from ..settings import AnimateSettings, ResolvedSettings
 from ..types import Frames, StepInfo
@@ -54,10 +56,12 @@ def render(
     total = steps or settings.steps or model.config.sampling.steps
     with console.progress(total, f"{label}: sampling") as bar:
 
-        def on_step(_: StepInfo) -> None:
+        def on_step(step: StepInfo) -> None:
+            bar.total = step.total
             bar.update()
 
-        latents, resolved = animate_latents(model, [picture], settings, watch=Watch(on_step=on_step))
+        watch = Watch(on_step=on_step, on_notice=console.note)
+        latents, resolved = animate_latents(model, [picture], settings, watch=watch)
     with console.progress(resolved.frames, f"{label}: decoding") as bar:
 
         def on_decode(done: int, _: int) -> None:
@@ -66,6 +70,8 @@ def render(
         pixels = decode_latents(model, latents, chunk=decode_chunk, watch=Watch(on_decode=on_decode))[0]
     frames = Frames(pixels, resolved.playback[0])
     record = {**source, **recorded(model, settings, resolved), "decode_chunk": decode_chunk}
+    if settings.camera:
+        record["camera"] = json.loads(to_json(settings.camera))["moves"]
     if enlarge > 1:
         record["enlarged"] = enlarge
     written = write_clip(_enlarged(frames, enlarge), path, {**record, "versions": versions()})

@@ -1,0 +1,21 @@
+"""Clips at other frame rates: when frames are shown (`plan`), what lies between two (`synthesis`), and the walk over
+a clip that joins both (`retime`)."""
+
+from .plan import EASES, LOOPS, PAIR_MODES, Plan, parse_pairs, parse_times, to_rate
+from .retime import CUT_GUARDS, ENGINES, Report, Shown, interpolate, retime
+
+__all__ = [
+    "CUT_GUARDS",
+    "EASES",
+    "ENGINES",
+    "LOOPS",
+    "PAIR_MODES",
+    "Plan",
+    "Report",
+    "Shown",
+    "interpolate",
+    "parse_pairs",
+    "parse_times",
+    "retime",
+    "to_rate",
+]

@@ -52,6 +52,9 @@ def label(first: Tensor, second: Tensor, flows: Tensor, layers: Layers) -> tuple
     back = _misfits(second, first, flows[1:], flows[:1], torch.linalg.inv(layers.maps))
     limit = _WRONG + _NOISE * float(torch.cat((there.cost, back.cost)).amin(dim=0).median())
     one, two = there.limited(limit), back.limited(limit)
+    if layers.still is not None:
+        for costs in (one, two):
+            costs[-1:] -= limit * layers.still
     behind = layers.back
     return _decide(first, there, one, two, limit, behind), _decide(second, back, two, one, limit, behind)
 

@@ -28,6 +28,8 @@ _LEAST_SHARE = 0.004
 _MOST_OF_IT = 0.5
 # Structure that stays: contrast a pixel, difference, share of the frame.
 _STRUCTURE, _SAME_COLOUR, _LEAST_STILL = 0.1, 0.006, 0.001
+# Pixels at the frame's corner.
+_AT_REST = 0.05
 _FIT_POINTS = 6000
 _STEEPEST = 0.5
 _LOG_TERMS = 24
@@ -37,10 +39,11 @@ _LOG_TERMS = 24
 class Layers:
     """Affine maps of one pair: `maps` `K 3 3` float64 carry a place of the first frame (pixels from the middle) to
     the second, those that explain most first. `back` says that the first explains most of the picture: it lies
-    behind everything else."""
+    behind everything else. With `still` the last map is none, and lies in front where `still` `1 1 H W` is 1."""
 
     maps: Tensor
     back: bool
+    still: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -60,10 +63,13 @@ class Layers:
         still = torch.eye(3, dtype=self.maps.dtype, device=self.maps.device)[None]
         corner = max(first.shape[-2:]) / 2
         weight = self.maps.new_tensor([corner, corner, 1.0])
-        there_already = any(float(((one - still[0]).abs() * weight).sum()) < _EXACT for one in self.maps)
-        if there_already or (same & structure).float().mean() < _LEAST_STILL:
+        away = [float(((one - still[0]).abs() * weight).sum()) for one in self.maps]
+        titles = (same & structure)[:, None].float()
+        if titles.mean() < _LEAST_STILL or min([_NEAR, *away]) < _AT_REST:
             return self
-        return Layers(torch.cat((self.maps, still)), back=self.back)
+        # A fit that nearly stands still is titles and what moves behind them, mixed.
+        others = [one for one, distance in zip(self.maps, away, strict=True) if distance > _NEAR]
+        return Layers(torch.stack([*others, still[0]]), back=self.back and len(others) > 0 and away[0] > _NEAR, still=titles)
 
 
 def carry(maps: Tensor, places: Tensor) -> Tensor:

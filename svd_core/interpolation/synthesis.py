@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .flow import both_flows
@@ -21,6 +22,7 @@ from .splat import fill, splat
 # A share of the frame below which a motion is not drawn.
 _NOTHING = 2e-4
 _FAINT = 1e-3
+_DOUBTFUL = 0.03
 # Pixels between a flow and the motion looked for, at which they no longer are the same.
 _SAME = 1.0
 
@@ -66,7 +68,11 @@ def draw(first: Tensor, second: Tensor, motion: PairMotion, time: float) -> Tens
             read(labels.shares[index : index + 1], place) * inside(place, height, width)
             for labels, place in zip((motion.first, motion.second), places, strict=True)
         ]
-        colours = _blend(first, second, places, seen, time)
+        clear = seen if index or not back else [
+            read(_away_from_borders(labels.shares[:1]), place) * sight * inside(place, height, width) + _DOUBTFUL * sight
+            for labels, place, sight in zip((motion.first, motion.second), places, seen, strict=True)
+        ]
+        colours = _blend(first, second, places, clear, time)
         if picture is None:
             picture = colours
         else:
@@ -112,3 +118,8 @@ def _free(first: Tensor, second: Tensor, motion: PairMotion, time: float) -> tup
 
 def _alike(flow: Tensor, move: Tensor) -> Tensor:
     return 1 / (1 + ((flow - move).norm(dim=1, keepdim=True) / _SAME) ** 4)
+
+
+def _away_from_borders(share: Tensor) -> Tensor:
+    """Where all pixels around have the share too: border pixels hold some of both sides' colours."""
+    return -F.max_pool2d(-share, 3, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import pairwise
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -75,7 +76,7 @@ def _strip(
 def _dashes(points: list[tuple[float, float]]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """The line through the points in short pieces."""
     pieces: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         count = max(1, round((x1 - x0) / (2 * _DASH)))
         for piece in range(count):
             a, b = piece / count, (piece + 0.5) / count

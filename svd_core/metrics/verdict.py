@@ -76,17 +76,19 @@ def verdict(track: Track, report: ClipReport, asked: CameraMotion | None, *, sti
         found = f"{asked.pan.shape[-1] + 1}"
         raise InputError(explain(f"a camera for {track.frames} frames", found, "Give the frames this camera made."))
     fps = float(track.fps)
-    axes = {axis: _axis(track, axis, None if asked is None else getattr(asked, axis)) for axis in AXES}
+    axes: dict[Axis, AxisVerdict] = {
+        axis: _axis(track, axis, None if asked is None else getattr(asked, axis)) for axis in AXES
+    }
     wanted = {axis: one for axis, one in axes.items() if one.part is not None}
     if not bool(track.trusted.any()):
         return Verdict(axes=axes, answer="no", sentence="The camera could not be measured on this clip.", fps=fps)
     if wanted:
-        answer = min((one.answer for one in wanted.values()), key=_RANK.index)
+        worst = min((one.answer for one in wanted.values()), key=_RANK.index)
         said = "; ".join(_say(axis, one, fps) for axis, one in wanted.items())
-        return Verdict(axes=axes, answer=answer, sentence=f"{_HEADS[answer]} {said}.", fps=fps)
+        return Verdict(axes=axes, answer=worst, sentence=f"{_HEADS[worst]} {said}.", fps=fps)
     held = report.camera_motion < STILL
     moving = f"camera {report.camera_motion:.2f} % of the width a frame, subject {report.subject_motion:.2f} %"
-    answer = ("held" if held else "moved") if still else "not asked"
+    answer: Answer = ("held" if held else "moved") if still else "not asked"
     return Verdict(axes=axes, answer=answer, sentence=f"{_HEADS[answer]} {moving}.", fps=fps)
 
 

@@ -28,6 +28,8 @@ from .fast_layers import FAST_LAYERS
 
 CALIBRATED_AT = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)
 """Strengths a finished LoRA is measured at."""
+LARGE_SIZE = (512, 320)
+"""Width and height clips have by default where the model's own size would take too much memory to train at."""
 _PLAN_NAME = "plan.json"
 _PROBE_STEPS = 2
 
@@ -36,7 +38,8 @@ _PROBE_STEPS = 2
 class CameraTrainOptions:
     """`out` is a folder: state, log, samples and the finished LoRA land there.
 
-    source: what to learn from. size (width, height), frames and fps are the model's own by default. Give `steps` or
+    source: what to learn from. size is (width, height); frames, fps and, for small models, size are the
+    model's own by default. Give `steps` or
     `minutes` of computing, or neither for the recipe's. targets, rank: which layers, how wide. reference: the amount
     a second that strength 1 is to mean. trials: pictures the LoRA is tried on. early_stop: end when the meter reads
     the asked speed twice. dtype: of the model's weights, by default float32 on a CPU and bfloat16 on a GPU.
@@ -178,7 +181,8 @@ def _size(options: CameraTrainOptions, config: ModelConfig) -> ClipSize:
     sampling = config.sampling
     # The deepest level must come out even.
     grid = config.autoencoder.downsampling * config.unet.downsampling
-    width, height = check_size(options.size or (sampling.width, sampling.height), grid)
+    usual = (sampling.width, sampling.height) if is_small(config) else LARGE_SIZE
+    width, height = check_size(options.size or usual, grid)
     return ClipSize(frames=options.frames or sampling.frames, height=height, width=width)
 
 

@@ -16,8 +16,9 @@ from torch import Generator
 from ..camera.curves import EaseName, mean_speeds, speeds
 from ..camera.moves import AXES, Axis
 from ..camera.path import CameraMotion, CameraPath, integrate
-from ..camera.presets import PRESETS, find_preset
+from ..camera.presets import find_preset
 from ..errors import InputError, choose_from, explain
+from .camera_names import planar_channel, trainable
 from .textures import integer, uniform
 
 REFERENCE_SPEED: dict[Axis, float] = {"pan": 12.0, "tilt": 12.0, "zoom": 20.0, "roll": 12.0}
@@ -61,11 +62,6 @@ class Lesson:
     curve: torch.Tensor
 
 
-def trainable() -> list[str]:
-    """Presets clips can be made for without depth: all that have a planar stand-in or are planar themselves."""
-    return [name for name in PRESETS if _planar(name) is not None or name == "static"]
-
-
 def target_of(preset: str, fps: float, reference: float | None = None) -> Target:
     """The target of a preset's name at a playback rate; `reference` replaces the table's speed of strength 1.
 
@@ -76,7 +72,7 @@ def target_of(preset: str, fps: float, reference: float | None = None) -> Target
     """
     if preset not in trainable():
         raise InputError(choose_from("preset", preset, trainable()))
-    axis = _planar(preset)
+    axis = next((axis for axis in AXES if axis == planar_channel(preset)), None)
     speed = reference if reference is not None else REFERENCE_SPEED[axis] if axis else 1.0
     if not 0 < speed < 1000:
         raise InputError(explain("a speed of strength 1 above 0", f"{speed:g}", "Give % or degrees a second."))
@@ -100,8 +96,3 @@ def path_of(target: Target, lesson: Lesson, size: tuple[int, int]) -> CameraPath
     along = lesson.steps * target.step
     still = torch.zeros_like(along)
     return integrate(CameraMotion(**{axis: along if axis == target.axis else still for axis in AXES}), *size)
-
-
-def _planar(preset: str) -> Axis | None:
-    channel = find_preset(find_preset(preset).planar or preset).channel
-    return next((axis for axis in AXES if axis == channel), None)

@@ -43,8 +43,8 @@ def train_shipped(
 ) -> list[ShippedMove]:
     """Train every preset and its opposite from drawn worlds into `out/shipped`, and write the table of their scores.
 
-    options: `preset` is not looked at; each run has a folder of its own in `out`; with `resume` those that were begun go
-    on, and finished ones are only measured again. Errors as in `train_camera`.
+    options: `preset` is not looked at; each run has a folder of its own in `out`. With `resume` those that were begun
+    go on, and finished ones are only measured again. Errors as in `train_camera`.
     """
     folder = options.out / FOLDER
     moves: list[ShippedMove] = []

@@ -127,11 +127,17 @@ def _is_cut(frames: Tensor, candidate: Transition) -> bool:
     if bool(flat.any()):
         # Black or white says nothing to the meter; that only one of the two is flat says enough.
         return not bool(flat.all()) or bool((ends[0] - ends[1]).abs().mean() > 0.1)
-    if float(measure(ends).confidence[0]) > _LOST:
+    if float(measure(_evenly_lit(ends)).confidence[0]) > _LOST:
         return False
     if candidate.last - candidate.first == 1:
         return True
     return _in_view(measure(frames[candidate.first : candidate.last + 1])) > _IN_VIEW
+
+
+def _evenly_lit(frames: Tensor) -> Tensor:
+    """The same brightness and contrast in every frame: a flash is no cut."""
+    mean, spread = frames.mean(dim=(1, 2, 3), keepdim=True), frames.std(dim=(1, 2, 3), keepdim=True)
+    return ((frames - mean) / spread.clamp(min=_FLAT) * 0.2 + 0.5).clamp(0, 1)
 
 
 def _in_view(track: Track) -> float:

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ..camera.lora import Calibration, CameraLora, LowRank
 from ..config import UNetConfig
-from ..errors import NumericsError, UnsupportedModelError, explain
-from .detect import detect
-from .lora_facts import EXPECTED, LoraFacts, Pair, lora_facts
+from ..errors import NumericsError, explain
+from .lora_check import check_lora
+from .lora_facts import LoraFacts, Pair
 from .lora_scale import ADAPTER_FILES
-from .lora_source import open_lora
 from .lora_tags import CAMERA_KEY, CameraTags
 from .mapped import MappedFiles
 from .writer import Entry, write_tensors
@@ -45,15 +44,7 @@ def load_camera_lora(path: str | Path, *, config: UNetConfig | None = None) -> C
         WeightsMismatchError: ranks or shapes that do not fit.
         NumericsError: NaN or infinite weights.
     """
-    file, checkpoint = open_lora(Path(path))
-    detection = detect(checkpoint)
-    if detection.kind != "lora":
-        name = detection.foreign.name if detection.foreign else "a whole model"
-        remedy = "Load models with the model loader; a LoRA is a smaller file of its own."
-        raise UnsupportedModelError(explain(EXPECTED, f"{name} in {checkpoint.path.name}", remedy))
-    facts = lora_facts(checkpoint, file, config)
-    if facts.fault:
-        raise facts.fault
+    file, checkpoint, facts = check_lora(Path(path), config)
     with MappedFiles() as files:
         deltas = {pair.layer.name: _delta(pair, files) for pair in facts.pairs}
     return _resolved(file, facts, deltas, checkpoint.metadata)

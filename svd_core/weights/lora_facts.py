@@ -46,7 +46,8 @@ class LoraFacts:
 
     pairs: the layers it changes, out of `total` it names. rank, alpha, alpha_source: the most common ones.
     temporal_total: temporal attention matrices the network has (128 in SVD). foreign: whose it is, if it is not for
-    SVD. fault: why it cannot be used, or None. warnings: sentences for the artist.
+    SVD. fault: why it cannot be used, or None. unexpected: tensors that are of no use. warnings: sentences for the
+    artist.
     """
 
     dialect: str
@@ -59,6 +60,7 @@ class LoraFacts:
     tags: CameraTags
     foreign: Foreign | None
     fault: SvdError | None
+    unexpected: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -88,8 +90,10 @@ class LoraFacts:
             "matched": len(self.pairs),
             "total": self.total,
             "temporal": self.temporal,
-            "temporal_attention": f"{self.temporal_attention} of {self.temporal_total}",
+            "temporal_attention": self.temporal_attention,
+            "temporal_total": self.temporal_total,
             "no_effect": self.no_effect,
+            "unexpected": list(self.unexpected),
             "preset": tags.preset,
             "base": tags.base,
             "calibration": calibration,
@@ -133,6 +137,7 @@ def lora_facts(checkpoint: Checkpoint, file: Path, config: UNetConfig | None = N
         tags=tags or CameraTags(),
         foreign=foreign,
         fault=fault,
+        unexpected=(*_names(matching.lost), *tensors.others),
         warnings=tuple(warnings),
     )
 
@@ -202,18 +207,14 @@ def _warnings(pairs: tuple[Pair, ...], tensors: Sorted, matching: Match) -> list
         stems = some_keys([group.stem for group in matching.lost])
         warnings.append(f"{len(pairs)} of {len(tensors.groups)} layers matched; this network has no {stems}")
     if tensors.others:
-        warnings.append(
-            f"{len(tensors.others)} tensors are no part of a LoRA and left out: {some_keys(tensors.others)}"
-        )
+        warnings.append(f"{len(tensors.others)} tensors are left out, being no pairs: {some_keys(tensors.others)}")
     if unscaled := sum(pair.source == _NO_ALPHA for pair in pairs):
         which = "no alpha in the file or beside it" if unscaled == len(pairs) else f"no alpha for {unscaled} layers"
         warnings.append(f"{which}: scale 1 is used, as alpha = rank would give")
     if all(pair.scale == 0 for pair in pairs):
         warnings.append("every alpha is 0, so it changes nothing")
     if not matching.sizes_known:
-        warnings.append(
-            "its sizes are neither SVD's nor the embedded model's: it fits only a network of its own widths"
-        )
+        warnings.append("its sizes are not SVD's nor the embedded model's: it fits only a network of its own widths")
     if not any(pair.layer.temporal for pair in pairs):
         warnings.append("none of its layers looks along time, so it can hardly move the camera")
     elif all(pair.layer.idle for pair in pairs):
@@ -224,6 +225,10 @@ def _warnings(pairs: tuple[Pair, ...], tensors: Sorted, matching: Match) -> list
 def _dialect(matching: Match) -> str:
     found = [dialect_of(group.form, group.stem, place) for group, place in matching.found]
     return _most_common(found or [dialect_of(group.form, group.stem, None) for group in matching.lost]) or "unknown"
+
+
+def _names(groups: list[Group]) -> list[str]:
+    return [info.name for group in groups for info in group.tensors.values()]
 
 
 def _downs(groups: list[Group]) -> list[TensorInfo]:

@@ -108,7 +108,8 @@ def _fill(base: Path) -> None:
     whole = (checkpoints / "random.safetensors").read_bytes()
     (checkpoints / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
     sparse_file(checkpoints / "sd15.safetensors", SD15)
-    (checkpoints / "pickle.safetensors").write_bytes(b"PK\x03\x04" + bytes(400))
+    for name in ("pickle.safetensors", "old.ckpt"):
+        (checkpoints / name).write_bytes(b"PK\x03\x04" + bytes(400))
     save_file(lora_tensors(), str(base / "models" / "loras" / "temporal.safetensors"))
     gradient = torch.linspace(0, 255, 64 * 80 * 3).reshape(80, 64, 3).to(torch.uint8)
     picture = Image.fromarray(gradient.numpy())

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import memory_in_host
 import camera_in_host
+import memory_in_host
 import objects_in_host
 import pack_in_host
 import patches_in_host

@@ -26,6 +26,7 @@ def results(folder: str) -> dict[str, Any]:
         "folder": load(name="pipeline").report,
         "constants": constants(load()),
         "vectors": vectors(load().model.model),
+        "colours": colours(module),
     }
 
 
@@ -38,9 +39,9 @@ def two_clips(loaded: Any, key: str) -> float:
     pictures = torch.rand(2, 64, 64, 3, generator=generator)
     tokens = loaded.clip_vision.encode_image(pictures).image_embeds.unsqueeze(1)
     concat = loaded.vae.encode(pictures)
-    both = sample(loaded.model, noise, tokens, concat, {key: FRAMES})
+    both = sample(loaded.model, noise, tokens, concat, {key: FRAMES}, steps=5)
     alone = [
-        sample(loaded.model, part, tokens[index : index + 1], concat[index : index + 1], {})
+        sample(loaded.model, part, tokens[index : index + 1], concat[index : index + 1], {}, steps=5)
         for index, part in enumerate(noise.split(FRAMES))
     ]
     return difference(both, torch.cat(alone))
@@ -117,6 +118,26 @@ def vectors(model: Any) -> dict[str, bool]:
         "by clip": torch.equal(by_clip, expected.unsqueeze(1).expand_as(by_clip)),
         "by frame": torch.equal(by_frame, expected.unsqueeze(0).expand_as(by_frame)),
     }
+
+
+def colours(module: Any) -> dict[str, float] | None:
+    """The host's own preview of the embedded model's latents, against the picture they came from."""
+    import latent_preview
+    import numpy
+    import torch
+
+    path = import_module(f"{pack_in_host.NAME}.nodes.catalog").find("nano (embedded)")
+    if not path.exists():
+        return None
+    loaded = module.load_for_host(path, "float32")
+    latents = loaded.model.model.latent_format
+    patches = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(5))
+    picture = torch.nn.functional.interpolate(patches, (64, 64), mode="bicubic").clamp(0, 1)
+    scaled = latents.process_in(loaded.vae.encode(picture.movedim(1, -1)))
+    previewer = latent_preview.Latent2RGBPreviewer(latents.latent_rgb_factors, latents.latent_rgb_factors_bias)
+    shown = torch.from_numpy(numpy.array(previewer.decode_latent_to_preview(scaled))) / 255
+    expected = torch.nn.functional.avg_pool2d(picture, 8)[0].movedim(0, -1)
+    return {"error": float((shown - expected).square().mean().sqrt()), "picture": float(expected.std())}
 
 
 def cast_on_use(loaded: Any) -> dict[str, float]:

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 Prompt = dict[str, dict[str, Any]]
 # A pack on a busy machine: starting takes ten seconds when it is idle.
 START_SECONDS, PROMPT_SECONDS = 240, 240
-SHIPPED = ("__init__.py", "nodes", "svd_core", "web", "locales", "pyproject.toml", "requirements.txt", "node_list.json")
+SHIPPED = ("__init__.py", "nodes", "svd_core", "web", "locales", "example_workflows")
+SHIPPED += ("pyproject.toml", "requirements.txt", "node_list.json")
 
 
 class PromptRefused(Exception):

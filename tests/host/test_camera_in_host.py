@@ -92,6 +92,18 @@ def test_what_the_node_says(results: dict[str, Any]) -> None:
     found = results["node"]
     assert "pan_left 8" in found["summary"] and "LoRA left, strength 1" in found["summary"]
     assert "as it was" in found["nothing"]
-    assert "roll_cw" in found["no lora"] and found["no lora"].startswith("InputError")
+    assert "roll_cw" in found["no lora"] and "Connect `image` and `vae`" in found["no lora"]
     assert "changes over the frames" in found["bake a range"]
     assert "a clip of 8 frames a second, as baked; found 12" in found["another rate"]
+
+
+def test_a_move_without_a_lora(results: dict[str, Any]) -> None:
+    """The clip follows the camera under both samplers, and is the one svd_core makes without a host."""
+    found = results["moved"]
+    if not found:
+        pytest.skip("this source tree holds no embedded model")
+    ours, theirs, plain = found["pans"]
+    assert min(ours, theirs) > 0.4 > 0.1 > abs(plain), f"pans of {ours:.2f}, {theirs:.2f} and without {plain:.2f} %"
+    assert found["pipeline"] <= 5e-3, f"relative difference {found['pipeline']:.1e} from the pipeline, limit 5e-3"
+    assert "training-free" in found["summary"]
+    assert found["counts"] == [[step, len(found["counts"])] for step in range(len(found["counts"]))]

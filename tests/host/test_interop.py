@@ -143,6 +143,14 @@ def test_our_orbit_equals_the_host_s_where_both_can_say_it(server: Server) -> No
     assert difference(found, expected) <= 1e-5
     ours["condition"]["inputs"]["convention"] = "sv3d"
     assert difference(latent(server, ours), expected) > 1e-3, "the convention has no effect"
+    decode = graphs.node(
+        "SVDStudioDecode", vae=["load", 2], latent=["sample", 0], decode_chunk=8, overlap=4, tile=0, restore_shape=True
+    )
+    save = graphs.node("SVDStudioSaveClip", images=["decode", 0], fps=["condition", 3], filename="orbit", format="webp")
+    done = server.run(ours | {"decode": decode, "save": save})
+    assert "no temporal decoder" in done.outputs["decode"]["text"][0]
+    assert "is the picture's own view" in done.outputs["condition"]["text"][0]
+    assert getattr(Image.open(server.files(done, "save")[0]), "n_frames", 1) == 3
     ours["condition"]["inputs"]["elevation"] = "steep"
     with pytest.raises(PromptRefused) as refused:
         server.run(ours)

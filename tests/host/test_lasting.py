@@ -19,7 +19,7 @@ PROMPTS, EARLY, GROWTH = 50, 5, 0.05
 
 
 def test_a_restart_changes_no_bit(server: Server, tmp_path: Path) -> None:
-    """With augmentation, whose noise the host's own node draws without a seed."""
+    """With augmentation, whose noise the host's own node draws without a seed; and with previews, which only look."""
     prompt = clip(condition={"augmentation": 0.3})
     before = latents(server, prompt)
     for folder in ("input", "models/checkpoints", "output"):
@@ -27,7 +27,7 @@ def test_a_restart_changes_no_bit(server: Server, tmp_path: Path) -> None:
     for name in ("input/picture.png", f"models/checkpoints/{MODEL}"):
         shutil.copy(server.base / name, tmp_path / name)
     install_pack(tmp_path / "custom_nodes" / "svd-studio")
-    with serving(find_host(), tmp_path) as second:
+    with serving(find_host(), tmp_path, "--preview-method", "latent2rgb") as second:
         (file,) = second.files(second.run(prompt), "saved")
         after = load_file(file)["latent_tensor"]
     assert torch.equal(after, before)

@@ -58,6 +58,7 @@ def test_a_lora_of_the_host_changes_the_clip(server: Server) -> None:
         ("truncated.safetensors", ("truncated.safetensors",)),
         ("sd15.safetensors", ("Stable Diffusion 1", "sd15.safetensors")),
         ("pickle.safetensors", ("pickle.safetensors",)),
+        ("old.ckpt", ("old.ckpt",)),
         ("unet_only.safetensors", ("unet_only.safetensors",)),
         ("missing.safetensors", ("missing.safetensors", "nano (embedded)")),
         ("../../output/host.log", ("../../output/host.log",)),

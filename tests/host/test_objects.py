@@ -41,6 +41,13 @@ def test_values_a_clip_and_values_a_frame_are_told_apart(results: dict[str, Any]
     assert results["vectors"] == {"by clip": True, "by frame": True}
 
 
+def test_the_host_previews_our_latents_in_their_colours(results: dict[str, Any]) -> None:
+    if results["colours"] is None:
+        pytest.skip("this source tree holds no embedded model")
+    found = results["colours"]
+    assert found["error"] < found["picture"] / 4, found
+
+
 def test_the_host_is_told_the_counted_memory(results: dict[str, Any]) -> None:
     memory = results["memory"]
     assert memory["twice"] == 2 * memory["ours"]

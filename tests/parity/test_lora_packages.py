@@ -27,18 +27,8 @@ from tests.tiny import TINY_UNET, randomise_
 peft = pytest.importorskip("peft")
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
-EVERYTHING = [
-    *ATTENTION,
-    "net.0.proj",
-    "net.2",
-    "proj_in",
-    "proj_out",
-    "conv1",
-    "conv2",
-    "conv_in",
-    "linear_1",
-    "time_emb_proj",
-]
+CONVOLUTIONS = ["conv1", "conv2", "conv_in"]
+EVERYTHING = [*ATTENTION, *CONVOLUTIONS, "net.0.proj", "net.2", "proj_in", "proj_out", "linear_1", "time_emb_proj"]
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,12 @@ BAD_VALUES = [
     (("--device", "toaster"), "cuda", "'toaster'"),
     (("--device", "cuda:99"), "cuda:99"),
     (("--model", "nowhere.safetensors"), "nowhere.safetensors"),
-    (("--camera", "pan_left"), "--camera"),
+    (("--camera", "pan_lef"), "pan_left", "'pan_lef'"),
+    (("--camera", "pan_left:fast"), "number", "'pan_left:fast'"),
+    (("--camera", "pan_left:8:20-30"), "0-", "20-30"),
+    (("--camera", "nowhere.json"), "nowhere.json"),
+    (("--camera-lora", "nowhere.safetensors:0.5"), "nowhere.safetensors"),
+    (("--camera-folder", "nowhere"), "--camera-folder", "nowhere"),
 ]
 
 

@@ -224,24 +224,6 @@ def test_foreign_models_are_refused_by_name(tmp_path: Path, family: str, shapes:
     assert str(facts["name"]) in refusal
 
 
-@pytest.mark.parametrize(
-    ("names", "dialect"),
-    [
-        ("unet.{}.lora.{{}}.weight", "diffusers"),
-        ("lora_unet_{}.lora_{{}}.weight", "kohya"),
-        ("base_model.model.{}.lora_{{}}.weight", "peft"),
-    ],
-)
-def test_lora_facts(tmp_path: Path, names: str, dialect: str) -> None:
-    ends = {"peft": ("A", "B")}.get(dialect, ("down", "up"))
-    layers = ["down_blocks.0.attentions.0.temporal_transformer_blocks.0.attn1.to_q", "mid_block.attn2.to_k"]
-    shapes = {names.format(layer).format(ends[0]): (16, 320) for layer in layers}
-    shapes |= {names.format(layer).format(ends[1]): (320, 16) for layer in layers}
-    facts = inspect(sparse_file(tmp_path / "lora.safetensors", shapes))
-    assert (facts["kind"], facts["dialect"], facts["rank"]) == ("lora", dialect, 16)
-    assert (facts["total"], facts["temporal"], facts["no_effect"]) == (2, 1, 1)
-
-
 def test_missing_unexpected_and_mismatched_are_listed(tmp_path: Path) -> None:
     shapes = manifest("svd_xt.sgm")
     del shapes[UNET + "input_blocks.4.0.in_layers.0.weight"]

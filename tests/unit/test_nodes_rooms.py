@@ -116,6 +116,7 @@ CHOICES = {
     "sample": ({"solver": "euler", "schedule": "fast"}, "karras"),
     "orbit": ({"framing": "pad", "elevation": "0", "azimuth": None, "convention": "z"}, "sv3d, comfyui"),
     "load": ({"model": None, "dtype": "int8"}, "auto, float32"),
+    "info": ({"file": "lost.safetensors"}, "no 'lost.safetensors'"),
 }
 
 

@@ -70,6 +70,7 @@ def test_start_from_a_latent_cuts_the_schedule() -> None:
     ("settings", "word"),
     [
         (AnimateSettings(size=(65, 64)), "multiples of 4"),
+        (AnimateSettings(size=(8192, 8192), frames=1000), "1000 frames of 8192x8192"),
         (AnimateSettings(frames=0), "`frames`"),
         (AnimateSettings(frames=100_000), "`frames`"),
         (AnimateSettings(steps=0), "`steps`"),

@@ -1,0 +1,84 @@
+"""Where one shot ends and the next begins, and which frames are only repeated.
+
+A cut is a pair whose difference no motion explains: the part left after the best flow, over the difference before it.
+Fast pans differ as much as cuts do, but flow explains them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .flow import both_flows
+from .resample import inside, positions, read, resize
+
+# Measured on 42 continuous pairs, moves up to 72 pixels of 448 among them, and 42 cuts: motion leaves at most 0.52 of
+# the difference in the first and at least 0.97 in the second; histograms change by at most 0.20 and at least 0.46.
+_UNEXPLAINED, _DIFFERENT = 0.75, 0.04
+_OTHER_COLOURS, _PARTLY_EXPLAINED = 0.4, 0.6
+# Pixels, at the judged size.
+_RETURN = 1.0
+_JUDGED_SIDE = 96
+_BINS = 8
+# One level of 8 bits is what encoders and dithering leave between repeated frames; a mean of a third of it.
+_REPEATED, _REPEATED_ANYWHERE = 0.4 / 255, 6 / 255
+
+
+def is_cut(first: Tensor, second: Tensor) -> bool:
+    """Whether a new shot begins with the second of two frames `H W C` in [0, 1]."""
+    one, two = small(first), small(second)
+    difference = float((one - two).abs().mean())
+    if difference < _DIFFERENT:
+        return False
+    ratio = unexplained(one, two)
+    return ratio > _UNEXPLAINED or (ratio > _PARTLY_EXPLAINED and histogram_distance(one, two) > _OTHER_COLOURS)
+
+
+def unexplained(first: Tensor, second: Tensor) -> float:
+    """Part of the difference between two pictures `1 3 H W` that motion and a change of light leave: 0 to about 1.
+
+    Flow can make anything look alike a little; where it does not lead back to where it began it explains nothing.
+    """
+    flows, light = both_flows(first, second)
+    second = light.undone(second)
+    height, width = first.shape[-2:]
+    places = positions(height, width, first) + flows
+    known = inside(places, height, width)
+    returned = (flows + read(flows.flip(0), places)).norm(dim=1, keepdim=True)
+    trust = 1 / (1 + (returned / _RETURN) ** 4)
+    before = (first - second).abs().mean(dim=1, keepdim=True)
+    after = (read(torch.cat((second, first)), places) - torch.cat((first, second))).abs().mean(dim=1, keepdim=True)
+    left = torch.lerp(before.expand_as(after), after, trust)
+    return float((left * known).sum() / (before * known).sum().clamp(min=1e-6))
+
+
+def histogram_distance(first: Tensor, second: Tensor) -> float:
+    """Part of the pixels `1 3 H W` whose colours, in 8 x 8 x 8 bins, the other picture has not: 0 to 1."""
+    counts = [_histogram(picture) for picture in (first, second)]
+    return 1 - float(torch.minimum(*counts).sum())
+
+
+def is_repeat(first: Tensor, second: Tensor) -> bool:
+    """Whether the second of two frames `H W C` only repeats the first, as animation on twos does."""
+    apart = (first - second).abs()
+    return bool(apart.mean() < _REPEATED) and bool(apart.max() < _REPEATED_ANYWHERE)
+
+
+def small(frame: Tensor) -> Tensor:
+    """`H W C` as a colour picture `1 3 h w` with a shorter side of at most 96 pixels."""
+    picture = colours(frame)
+    height, width = picture.shape[-2:]
+    scale = _JUDGED_SIDE / min(height, width)
+    return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else picture
+
+
+def colours(frame: Tensor) -> Tensor:
+    """The colours of a frame `H W C` as `1 3 H W`; grey is repeated, alpha left out."""
+    picture = frame.permute(2, 0, 1)[None].float()
+    return picture[:, :3] if picture.shape[1] >= 3 else picture[:, :1].expand(-1, 3, -1, -1)
+
+
+def _histogram(picture: Tensor) -> Tensor:
+    levels = (picture[0].flatten(1) * _BINS).long().clamp(0, _BINS - 1)
+    index = (levels[0] * _BINS + levels[1]) * _BINS + levels[2]
+    return torch.bincount(index, minlength=_BINS**3).float() / index.numel()

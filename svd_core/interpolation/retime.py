@@ -1,0 +1,261 @@
+"""A clip at other times: source frames where a time is theirs, bit for bit, and new ones between.
+
+Frames come and go one by one, so a clip of any length takes the memory of a few frames; motion is found once a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, choose_from, explain
+from ..types import Frames
+from .cuts import colours, is_cut, is_repeat
+from .plan import Plan
+from .synthesis import draw, find_motion
+
+ENGINES = ("flow", "blend", "nearest")
+CUT_GUARDS = ("hold", "nearest", "blend", "off")
+Between = Callable[[float], Tensor]
+"""A frame `H W C` at a time in (0, 1) between two."""
+# Times this close to a source frame are the source frame.
+_SAME_TIME = Fraction(1, 1_000_000)
+# Animation is drawn on twos, threes, at most fours; what stands longer is meant to stand.
+_LONGEST_HOLD = 4
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened: filled while the frames go by. `cuts` are the first frames of new shots, `repeats` the frames
+    left out as repeated, `dropped` the source frames no output shows and no motion uses."""
+
+    source_frames: int = 0
+    frames: int = 0
+    synthesised: int = 0
+    held: int = 0
+    dropped: int = 0
+    repeats: int = 0
+    cuts: list[int] = field(default_factory=lambda: list[int]())
+
+    def lines(self) -> list[str]:
+        """Sentences for people."""
+        told = [f"{self.source_frames} source frames, {self.frames} frames out, {self.synthesised} of them new."]
+        if self.dropped:
+            told.append(f"The target rate is below the source's: {self.dropped} source frames are left out.")
+        if self.cuts:
+            shown = ", ".join(str(cut) for cut in self.cuts[:20]) + (" ..." if len(self.cuts) > 20 else "")
+            told.append(f"{len(self.cuts)} cuts, not interpolated, at source frames {shown}.")
+        if self.repeats:
+            told.append(f"{self.repeats} repeated frames taken as one with the frame before.")
+        if self.held:
+            told.append(f"{self.held} frames held.")
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One frame of the result, `H W C` float32; `synthesised` if no source frame looks like that."""
+
+    pixels: Tensor
+    synthesised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    pixels: Tensor
+    time: int
+
+
+def interpolate(
+    frames: Frames,
+    plan: Plan,
+    *,
+    engine: str = "flow",
+    cut_guard: str = "hold",
+    device: torch.device | str | None = None,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> Frames:
+    """A finished clip at other times, with its new playback rate.
+
+    Args:
+        frames: pixels `T H W 3` float32 in [0, 1]; 0 or 1 frame is passed through.
+        plan: the times; see `Plan`.
+        engine: "flow" (motion without weights), "blend" (cross-fade) or "nearest" (no new frames).
+        cut_guard: what stands between two shots: "hold" the last frame, the "nearest", a "blend"; "off" looks for none.
+        device: where to compute; None is where the pixels are.
+        on_frame: told (done, total) after every frame; an exception of it ends the work.
+
+    Raises:
+        InputError: values that are not finite, an unknown engine or guard.
+    """
+    total = plan.count(len(frames))
+    pixels = frames.pixels.new_empty(total, *frames.pixels.shape[1:])
+    shown = retime(frames.pixels, len(frames), plan, engine=engine, cut_guard=cut_guard, device=device)
+    for index, frame in enumerate(shown):
+        pixels[index] = frame.pixels
+        if on_frame is not None:
+            on_frame(index + 1, total)
+    return Frames(pixels, frames.fps * plan.rate)
+
+
+def retime(
+    frames: Iterable[Tensor],
+    count: int,
+    plan: Plan,
+    *,
+    engine: str = "flow",
+    cut_guard: str = "hold",
+    device: torch.device | str | None = None,
+    report: Report | None = None,
+) -> Iterator[Shown]:
+    """The frames of the result in order, from `count` frames `H W C` in [0, 1] (C 1 to 4: alpha goes along).
+
+    Reads `frames` once, but for a ping-pong, which must be a sequence. Errors as in `interpolate`, and frames of
+    different sizes or fewer than `count`.
+    """
+    for name, value, valid in (("engine", engine, ENGINES), ("cut guard", cut_guard, CUT_GUARDS)):
+        if value not in valid:
+            raise InputError(choose_from(name, value, valid))
+    told = report if report is not None else Report()
+    course = _Course(plan, engine, cut_guard, torch.device(device) if device is not None else None, told)
+    return course.run(_there_and_back(frames, count) if plan.loop == "ping-pong" and count > 1 else frames, count)
+
+
+@dataclass(slots=True)
+class _Course:
+    """One walk over the source frames."""
+
+    plan: Plan
+    engine: str
+    cut_guard: str
+    device: torch.device | None
+    report: Report
+
+    def run(self, frames: Iterable[Tensor], count: int) -> Iterator[Shown]:
+        """All frames of the result."""
+        times = _Times(self.plan.shown(count))
+        report = self.report
+        report.source_frames = count
+        length = self.plan.length(count) if count > 1 else count
+        first: _Key | None = None
+        last: _Key | None = None
+        for key in self._keys(_checked(frames), length):
+            if last is None:
+                first = key
+            else:
+                yield from self._between(last, key, times)
+            last = key
+        if first is None or last is None:
+            return
+        if self.plan.loop != "off" and length > 1:
+            yield from self._between(last, _Key(first.pixels, length), times)
+        for _ in times.before(None):
+            yield self._source(last, held=times.last != last.time)
+
+    def _keys(self, frames: Iterable[Tensor], length: int) -> Iterator[_Key]:
+        """Frames with their times; repeats are skipped, or count as themselves where they stand long."""
+        held: _Key | None = None
+        seen = 0
+        previous: Tensor | None = None
+        for index, pixels in enumerate(frames):
+            seen = index + 1
+            if self.plan.dedupe and previous is not None and is_repeat(previous, pixels):
+                self.report.repeats += 1
+                previous = pixels
+                continue
+            if held is not None and previous is not None and index - held.time > _LONGEST_HOLD:
+                yield _Key(held.pixels, index - 1)
+            held, previous = _Key(pixels, index), pixels
+            yield held
+        if seen != length:
+            raise InputError(explain(f"{length} frames", str(seen), "The clip is shorter or longer than it says."))
+
+    def _between(self, left: _Key, right: _Key, times: _Times) -> Iterator[Shown]:
+        """The frames at times from `left` up to, not including, `right`."""
+        between: Between | None = None
+        reached = False
+        for time in times.before(Fraction(right.time)):
+            part = (time - left.time) / (right.time - left.time)
+            if part * (right.time - left.time) < _SAME_TIME:
+                reached = True
+                yield self._source(left, held=False)
+            elif (1 - part) * (right.time - left.time) < _SAME_TIME:
+                yield self._source(right, held=False)
+            else:
+                between = between or self._pair(left, right)
+                yield from self._new(between, left, right, part)
+        self.report.dropped += int(not reached and between is None)
+
+    def _new(self, between: Between, left: _Key, right: _Key, part: Fraction) -> Iterator[Shown]:
+        pixels = between(float(part))
+        if pixels is left.pixels or pixels is right.pixels:
+            yield self._source(left if pixels is left.pixels else right, held=True)
+            return
+        self.report.frames += 1
+        self.report.synthesised += 1
+        yield Shown(pixels, synthesised=True)
+
+    def _source(self, key: _Key, *, held: bool) -> Shown:
+        self.report.frames += 1
+        self.report.held += int(held)
+        return Shown(key.pixels, synthesised=False)
+
+    def _pair(self, left: _Key, right: _Key) -> Between:
+        """What stands between two frames."""
+        one, two = (key.pixels if self.device is None else key.pixels.to(self.device) for key in (left, right))
+        if not self.plan.interpolates(left.time) or torch.equal(one, two):
+            return lambda part: left.pixels
+        engine = self.engine
+        if self.cut_guard != "off" and engine != "nearest" and is_cut(one, two):
+            self.report.cuts.append(right.time)
+            engine = self.cut_guard
+        if engine == "hold":
+            return lambda part: left.pixels
+        if engine == "nearest":
+            return lambda part: left.pixels if part < 0.5 else right.pixels
+        home = left.pixels.device
+        if engine == "blend":
+            return lambda part: torch.lerp(one, two, part).to(home)
+        motion = find_motion(colours(one), colours(two))
+        first, second = (frame.permute(2, 0, 1)[None].float() for frame in (one, two))
+        return lambda part: draw(first, second, motion, part)[0].permute(1, 2, 0).to(home)
+
+
+class _Times:
+    """The times still to be shown, looked at before they are taken."""
+
+    def __init__(self, times: Iterator[Fraction]) -> None:
+        self._times = times
+        self._next = next(times, None)
+        self.last: Fraction | None = None
+
+    def before(self, end: Fraction | None) -> Iterator[Fraction]:
+        """Take the times below `end`; all that are left with None."""
+        while self._next is not None and (end is None or self._next < end):
+            self.last, self._next = self._next, next(self._times, None)
+            yield self.last
+
+
+def _checked(frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    shape: torch.Size | None = None
+    for index, frame in enumerate(frames):
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            found = f"{frame.shape[1]}x{frame.shape[0]} at frame {index}"
+            raise InputError(explain(f"every frame {shape[1]}x{shape[0]}", found, "Bring all frames to one size."))
+        if not bool(frame.isfinite().all()):
+            raise InputError(
+                explain("finite pixel values", f"NaN or infinity in frame {index}", "Check the node or file before.")
+            )
+        yield frame
+
+
+def _there_and_back(frames: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    if not hasattr(frames, "__getitem__"):
+        raise InputError(explain("frames that can be read backwards", "a stream", "Give a tensor or a list."))
+    for index in [*range(count), *range(count - 2, 0, -1)]:
+        yield frames[index]  # type: ignore[index]

@@ -1,0 +1,165 @@
+"""ComfyUI's page: what an artist does with it, and what the tests look at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.browser.browser import Page, browsing, front_end
+from tests.host.server import ROOT, Server, install_pack, serving
+from tests.hosting import find_host
+
+# A busy machine: an idle one needs a tenth of it.
+PATIENCE = 240
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.InstalledVersion": "1.99.0",
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Validation.Workflows": True,
+    "Comfy.Workflow.Persist": False,
+}
+_READY = "() => Boolean(window.app?.graph && window.app.canvas && window.LiteGraph?.registered_node_types?.LoadImage)"
+_TYPES = "() => app.graph._nodes.map((node) => node.type)"
+# Places of slots and titles in CSS pixels; the second renderer has elements for them.
+_SLOT = """([id, name, output]) => {
+  const node = app.graph.getNodeById(id);
+  const slots = output ? node.outputs : node.inputs;
+  const index = slots.findIndex((slot) => slot.name === name || slot.label === name);
+  if (LiteGraph.vueNodesMode) {
+    const key = `${output ? "out" : "in"}-${index}`;
+    const slot = document.querySelector(`[data-slot-key$="${id}-${key}"]`);
+    const box = slot.getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+  }
+  const place = node.getConnectionPos(!output, index);
+  const [x, y] = app.canvas.ds.convertOffsetToCanvas(place);
+  const box = app.canvas.canvas.getBoundingClientRect();
+  return [box.x + x, box.y + y];
+}"""
+_BOX = """(id) => {
+  const nodes = id === null ? app.graph._nodes : [app.graph.getNodeById(id)];
+  const groups = id === null ? app.graph._groups ?? [] : [];
+  const boxes = [...nodes.map((node) => {
+    const title = LiteGraph.NODE_TITLE_HEIGHT;
+    return [node.pos[0], node.pos[1] - title, node.pos[0] + node.size[0], node.pos[1] + node.size[1]];
+  }), ...groups.map((group) => [group.pos[0], group.pos[1], group.pos[0] + group.size[0], group.pos[1] + group.size[1]])];
+  const edge = (index, pick) => pick(...boxes.map((box) => box[index]));
+  const [left, top] = app.canvas.ds.convertOffsetToCanvas([edge(0, Math.min), edge(1, Math.min)]);
+  const [right, bottom] = app.canvas.ds.convertOffsetToCanvas([edge(2, Math.max), edge(3, Math.max)]);
+  const frame = app.canvas.canvas.getBoundingClientRect();
+  return [frame.x + left, frame.y + top, right - left, bottom - top];
+}"""
+_LOOK_AT = """([x, y, scale]) => {
+  app.canvas.ds.scale = scale;
+  app.canvas.ds.offset = [-x, -y];
+  app.canvas.setDirty(true, true);
+  return new Promise((resolve) => setTimeout(resolve, 400));
+}"""
+_LISTEN = """() => {
+  if (window.svdEvents) return;
+  window.svdEvents = [];
+  const api = window.comfyAPI.api.api;
+  for (const name of ["svd_studio.preview", "execution_success", "execution_error", "execution_interrupted"])
+    api.addEventListener(name, ({ detail }) => svdEvents.push([name, detail?.exception_message ?? detail?.node]));
+}"""
+
+
+class Comfy:
+    """The page with its server."""
+
+    def __init__(self, page: Page, server: Server) -> None:
+        self.page = page
+        self.server = server
+
+    def open(self, *, vue: bool) -> None:
+        """Load the page with one of the two renderers and an empty graph."""
+        for name, value in (SETTINGS | {"Comfy.VueNodes.Enabled": vue}).items():
+            self._set(name, value)
+        self.page.open(self.server.url)
+        self.page.wait(_READY, seconds=PATIENCE)
+        self.page.wait("(vue) => Boolean(LiteGraph.vueNodesMode) === vue", vue, seconds=PATIENCE)
+        self.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 1500))")
+        self.clear()
+        self.page.evaluate(_LISTEN)
+
+    def clear(self) -> None:
+        """An empty graph."""
+        self.page.evaluate("() => { app.canvas.ds.reset?.(); app.graph.clear(); app.canvas.setDirty(true, true); }")
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        """What opening a file does, without the file dialog."""
+        self.page.evaluate("async (graph) => { await app.loadGraphData(graph, true, true); }", workflow)
+        self.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 800))")
+
+    def types(self) -> list[str]:
+        """Types of the nodes on the canvas."""
+        return self.page.evaluate(_TYPES)
+
+    def slot(self, node: int, name: str, *, output: bool) -> tuple[float, float]:
+        """Where the slot is on the screen."""
+        x, y = self.page.evaluate(_SLOT, [node, name, output])
+        return x, y
+
+    def box(self, node: int | None = None) -> tuple[float, float, float, float]:
+        """`(x, y, width, height)` on the screen of a node, or of the whole graph."""
+        x, y, width, height = self.page.evaluate(_BOX, node)
+        return x, y, width, height
+
+    def look_at(self, x: float, y: float, scale: float) -> None:
+        """Put the graph's point (x, y) into the canvas's corner."""
+        self.page.evaluate(_LOOK_AT, [x, y, scale])
+
+    def queue(self) -> None:
+        """Run the graph; returns when the host has taken it."""
+        self.page.evaluate("() => { window.svdEvents.length = 0; return app.queuePrompt(0, 1); }")
+
+    def events(self) -> list[list[Any]]:
+        """`[name, node or message]` since the graph was queued."""
+        return self.page.evaluate("() => window.svdEvents")
+
+    def finish(self) -> list[list[Any]]:
+        """Wait for the end of the run: its events.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        ends = "() => window.svdEvents.some(([name]) => name.startsWith('execution_'))"
+        self.page.wait(ends, seconds=PATIENCE)
+        events = self.events()
+        assert events[-1][0] == "execution_success", events
+        return events
+
+    def _set(self, name: str, value: object) -> None:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.server.url}/settings/{name}", json.dumps(value).encode(), headers)
+        urllib.request.urlopen(request, timeout=60).close()
+
+
+@contextmanager
+def comfy_server(base: Path, version: str | None = None) -> Iterator[Server]:
+    """The host with the pack and two pictures, and with a front-end other than its own if one is named."""
+    install_pack(base / "custom_nodes" / "svd-studio")
+    for folder in ("input", "output", "models/checkpoints", "models/loras"):
+        (base / folder).mkdir(parents=True)
+    for name in ("hills", "evening"):
+        shutil.copy2(ROOT / "svd_core" / "assets" / f"{name}.png", base / "input")
+    arguments = ["--preview-method", "latent2rgb"]
+    if version is not None:
+        arguments += ["--front-end-root", str(front_end(version))]
+    with serving(find_host(), base, *arguments) as server:
+        yield server
+
+
+@contextmanager
+def comfy_page(server: Server, *, vue: bool, width: int = 1600, height: int = 1000) -> Iterator[Comfy]:
+    """A browser on the server's page, ready to work in."""
+    with browsing(width, height) as page:
+        comfy = Comfy(page, server)
+        comfy.open(vue=vue)
+        yield comfy
