@@ -15,11 +15,14 @@ from .decode import SVDStudioDecode
 from .guidance import SVDStudioGuidance
 from .host import ComfyExtension, io, register_folder
 from .info import SVDStudioInfo
+from .interpolate import SVDStudioInterpolate
 from .load import SVDStudioLoadModel
 from .load_camera_lora import SVDStudioLoadCameraLora
+from .measure_camera import SVDStudioMeasureCamera
 from .orbit import SVDStudioOrbit
 from .sample import SVDStudioSampler
 from .save import SVDStudioSaveClip
+from .train_camera import SVDStudioTrainCameraLora
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     SVDStudioLoadModel,
@@ -28,6 +31,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     SVDStudioGuidance,
     SVDStudioSampler,
     SVDStudioDecode,
+    SVDStudioInterpolate,
     SVDStudioSaveClip,
     SVDStudioOrbit,
     SVDStudioCameraMove,
@@ -38,6 +42,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     SVDStudioLoadCamera,
     SVDStudioLoadCameraLora,
     SVDStudioApplyCamera,
+    SVDStudioMeasureCamera,
+    SVDStudioTrainCameraLora,
 )
 
 

@@ -15,9 +15,8 @@ from ..svd_core.weights.camera_files import CameraFiles
 from ..svd_core.weights.fingerprint import base_fingerprint
 from .camera_start import Source, StartMoved
 from .catalog import lora_folders
-from .clips import playback_rate
 from .host import ModelPatcher, put_around
-from .host_camera import HostCamera, bake, conditions
+from .host_camera import HostCamera, bake, clip_rate, conditions
 from .sampling import check_family
 
 _NETWORK = "diffusion_model."
@@ -63,7 +62,8 @@ def apply_camera(
     if plan.approximate:
         if source is None:
             remedy = "Connect `image` and `vae`, or load a camera LoRA for this model into the move."
-            raise InputError(explain("the source picture for moves without a LoRA", f"none. {' '.join(notes)}", remedy))
+            found = f"none. {' '.join(notes).rstrip('.')}"
+            raise InputError(explain("the source picture for moves without a LoRA", found, remedy))
         put_around(applied, "OUTER_SAMPLE", StartMoved(source, camera.plan).around_run)
     if baked:
         bake(applied, plan.placed)
@@ -85,8 +85,7 @@ class _Baked:
     fps: int
 
     def around_run(self, executor: Any, noise: Tensor, *more: Any, **named: Any) -> Tensor:  # noqa: ANN401 - host's
-        told = conditions(executor.class_obj.conds)
-        rate = playback_rate([[None, entry] for entry in told])
+        rate = clip_rate(conditions(executor.class_obj.conds))
         wanted = [item.strength for item in self.camera.placed(_LONG_CLIP, rate)]
         if wanted != [item.strength for item in self.placed]:
             remedy = "Set `fps` of SVD Apply Camera to the conditioning's, or switch `bake` off."

@@ -27,7 +27,7 @@ class SVDStudioCameraPreview(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Image.Input("image", tooltip="The picture the clip starts from; of a batch the first is shown."),
-                io.Custom("SVD_CAMERA").Input("camera", tooltip="The moves."),
+                io.Custom("SVD_CAMERA").Input("camera", tooltip="The moves to draw."),
                 io.Int.Input("frames", default=14, min=2, max=1024, tooltip="Length of the clip in frames."),
                 io.Int.Input(
                     "fps", default=8, min=1, max=1000, tooltip="Frames a second; amounts are counted per second."

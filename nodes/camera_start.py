@@ -14,20 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..svd_core.camera.fallback import Course, chart, levels, start_from, steer
+from ..svd_core.camera.fallback import Course, chart, halves, start_from, steer
 from ..svd_core.camera.stack import Plan
 from ..svd_core.errors import InputError, explain
 from ..svd_core.framing import frame_picture
 from ..svd_core.sampling import clip_generator, clip_seeds, draw
 from ..svd_core.sampling.noise import Stream
-from ..svd_core.sampling.schedules import starting_at
 from ..svd_core.source_image import to_pixels
 from ..svd_core.types import Frames
-from .clips import playback_rate
 from .conditioning import for_host, pixels_per_cell
 from .decoding import decode_for_host
 from .host import VAE
-from .host_camera import clip_frames, conditions
+from .host_camera import clip_frames, clip_rate, conditions
 
 # What the decoder node does when it is left alone.
 _CHUNK, _OVERLAP = 8, 4
@@ -70,7 +68,7 @@ class StartMoved:
         """
         guider = executor.class_obj
         entries = conditions(guider.conds)
-        rate = playback_rate([[None, entry] for entry in entries])
+        rate = clip_rate(entries)
         frames = clip_frames(guider.model_patcher, len(noise), entries)
         plan = self._plan(frames, rate)
         courses = [
@@ -78,7 +76,8 @@ class StartMoved:
             for picture in self._pictures(latent_image, len(noise) // frames, entries)
         ]
         moved = self._moved(courses)
-        rough, fine = _halves(sigmas.cpu(), noise, moved is not None, self._source.freedom)
+        height, width = noise.shape[-2:]
+        rough, fine = halves(sigmas.cpu(), height, width, moving=moved is not None, freedom=self._source.freedom)
         count = len(rough) + len(fine) - 2
         # A run changes what the guider was told to its own needs; the second one starts from the same words.
         told = {name: [entry.copy() for entry in half] for name, half in guider.conds.items()}
@@ -122,16 +121,6 @@ class StartMoved:
         known = self._encode(framed * 2 - 1)
         far = [(known - latent.to(known)).flatten(1).norm(dim=1) for latent in concat]
         return [framed[int(distances.argmin())] for distances in far]
-
-
-def _halves(sigmas: Tensor, noise: Tensor, moved: bool, freedom: float) -> tuple[Tensor, Tensor]:
-    """The schedule of the rough clip, down to the second level and then to the end, and that of the fine one."""
-    level = levels(noise.shape[-2], noise.shape[-1], freedom)
-    highest = float(sigmas[0])
-    second = min(level.steer, highest / 2)
-    first = starting_at(sigmas, min(level.start, highest)) if moved else sigmas
-    ending = torch.tensor([second, 0.0], dtype=sigmas.dtype)
-    return torch.cat((first[first > second], ending)), starting_at(sigmas, second)
 
 
 def _counted(callback: Callable[..., object] | None, before: int, total: int) -> Callable[..., object] | None:

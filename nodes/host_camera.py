@@ -55,7 +55,7 @@ class HostCamera:
     def around_run(self, executor: Any, noise: Tensor, *more: Any, **named: Any) -> Tensor:  # noqa: ANN401 - host's
         """A sampler's run: the clip is known from here on, and nothing stays on the device afterwards."""
         entries = conditions(executor.class_obj.conds)
-        self._fps = playback_rate([[None, entry] for entry in entries])
+        self._fps = clip_rate(entries)
         self._tune(clip_frames(executor.class_obj.model_patcher, len(noise), entries))
         try:
             return executor(noise, *more, **named)
@@ -94,6 +94,11 @@ def clip_frames(patcher: ModelPatcher, rows: int, entries: Sequence[Mapping[str,
     if not isinstance(patcher.model, HostSvd):
         return rows
     return next((entry[CLIP_FRAMES] for entry in entries if CLIP_FRAMES in entry), rows)
+
+
+def clip_rate(entries: Sequence[Mapping[str, Any]]) -> float:
+    """Frames a second by which amounts a second are meant."""
+    return playback_rate([[None, entry] for entry in entries])
 
 
 def bake(patcher: ModelPatcher, placed: Sequence[Placed]) -> None:

@@ -10,6 +10,7 @@ import base64
 import io
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,9 @@ class StepReport:
         height, width = frames[0].shape[:2]
         place = {"clip": clip, "clips": self.clips, "step": info.index + 1, "steps": info.total}
         size = {"frames": len(frames), "width": width, "height": height, "fps": self.fps}
-        send_to_page(EVENT, {**place, **size, "image": animation(frames, self.fps)})
+        # A Pillow built without webp costs the animation, never the clip.
+        with suppress(KeyError, OSError):
+            send_to_page(EVENT, {**place, **size, "image": animation(frames, self.fps)})
 
 
 def animation(frames: list[NDArray[np.uint8]], fps: float) -> str:

@@ -17,11 +17,10 @@ from ..svd_core.training.camera import CameraTrainOptions, CameraTrainResult, be
 from ..svd_core.training.camera_sources import SourceChoice
 from ..svd_core.training.camera_writing import scores
 from ..svd_core.video_io import atomic_file
-from .applying import CAMERA_FOLDERS
+from .catalog import CAMERA_LORAS
 from .host import check_interrupt, folder_paths, management, work_report
 
 _RUNS = "svd_camera_training"
-_LORA_FOLDER = CAMERA_FOLDERS[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,7 @@ def _source(wish: Wish) -> SourceChoice:
 
 
 def _place(name: str) -> Path:
-    roots = folder_paths.get_folder_paths(_LORA_FOLDER)
+    roots = folder_paths.get_folder_paths(CAMERA_LORAS)
     return _inside(Path(roots[0]), name, "name")
 
 

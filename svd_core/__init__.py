@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     __version__: str
     from .camera.adapter import Adapter, Placed, attach
     from .camera.meter import Track, measure
+    from .camera.move import CameraStack, Move, join, mix
     from .config import ModelConfig
     from .errors import SvdError
+    from .interpolation import interpolate
     from .pipeline import animate
     from .types import Frames, ImageConditioning, MotionControls, StepInfo
     from .video_io import read_clip, read_image, write_clip
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapter",
+    "CameraStack",
     "Frames",
     "ImageConditioning",
     "ModelConfig",
     "MotionControls",
+    "Move",
     "Placed",
     "StepInfo",
     "SvdError",
@@ -35,9 +39,12 @@ __all__ = [
     "__version__",
     "animate",
     "attach",
+    "interpolate",
+    "join",
     "load_camera_lora",
     "load_model",
     "measure",
+    "mix",
     "read_clip",
     "read_image",
     "save_camera_lora",
@@ -47,10 +54,12 @@ __all__ = [
 
 _HOMES = {
     "Adapter": ".camera.adapter",
+    "CameraStack": ".camera.move",
     "Frames": ".types",
     "ImageConditioning": ".types",
     "ModelConfig": ".config",
     "MotionControls": ".types",
+    "Move": ".camera.move",
     "Placed": ".camera.adapter",
     "StepInfo": ".types",
     "SvdError": ".errors",
@@ -58,9 +67,12 @@ _HOMES = {
     "Track": ".camera.meter",
     "animate": ".pipeline",
     "attach": ".camera.adapter",
+    "interpolate": ".interpolation",
+    "join": ".camera.move",
     "load_camera_lora": ".weights.lora",
     "load_model": ".weights.build",
     "measure": ".camera.meter",
+    "mix": ".camera.move",
     "read_clip": ".video_io",
     "read_image": ".video_io",
     "save_camera_lora": ".weights.lora",

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from .camera.adapter import Adapter, attach, following
-from .camera.fallback import Course, chart, levels, start_from, steer
+from .camera.fallback import Course, chart, halves, start_from, steer
 from .camera.move import CameraStack, Move
 from .camera.stack import Plan, resolve
 from .camera.stack_text import parse_move
 from .errors import InputError, explain
 from .sampling import OnStep
 from .sampling.noise import Stream, clip_generator, draw
-from .sampling.schedules import starting_at
 from .settings import AnimateSettings, ResolvedSettings, Start
 from .types import Denoiser, Frames
 from .unet import VideoUNet
@@ -111,35 +110,19 @@ def sample_directed(
 
     freedom = direction.freedom
     starts = [start_from(course, encode, freedom=freedom) for course in direction.courses]
-    rough, fine = _halves(resolved, starts[0], freedom)
-    count = len(rough.sigmas) + len(fine.sigmas) - 2
-    latents = run(_started(rough, starts), _counted(on_step, 0, count))
+    height, width = resolved.noise.shape[-2:]
+    rough, fine = halves(resolved.sigmas, height, width, moving=starts[0] is not None, freedom=freedom)
+    count = len(rough) + len(fine) - 2
+    latents = run(_started(replace(resolved, sigmas=rough), starts), _counted(on_step, 0, count))
     clips = decode(latents.unflatten(0, (resolved.clips, -1)))
     rate = resolved.playback[0]
     steered = [
         steer(Frames(clip, rate), course, encode, freedom=freedom)
         for clip, course in zip(clips, direction.courses, strict=True)
     ]
-    return run(_started(fine, steered), _counted(on_step, len(rough.sigmas) - 1, count))
-
-
-def _halves(
-    resolved: ResolvedSettings, start: Start | None, freedom: float
-) -> tuple[ResolvedSettings, ResolvedSettings]:
-    """The schedule above the second level, ended in a whole clip, and from there on with fresh noise."""
-    _, _, _, height, width = resolved.noise.shape
-    highest = float(resolved.sigmas[0])
-    level = min(levels(height, width, freedom).steer, highest / 2)
-    sigmas = resolved.sigmas
-    if start is not None:
-        sigmas = starting_at(sigmas, min(start.sigma, highest))
-    above = sigmas[sigmas > level]
-    noise = draw([clip_generator(seed, Stream.STEER) for seed in resolved.seeds], resolved.noise.shape[1:])
-    ending = torch.tensor([level, 0.0], dtype=sigmas.dtype)
-    return (
-        replace(resolved, sigmas=torch.cat((above, ending))),
-        replace(resolved, sigmas=starting_at(resolved.sigmas, level), noise=noise),
-    )
+    fresh = draw([clip_generator(seed, Stream.STEER) for seed in resolved.seeds], resolved.noise.shape[1:])
+    again = _started(replace(resolved, sigmas=fine, noise=fresh), steered)
+    return run(again, _counted(on_step, len(rough) - 1, count))
 
 
 def _started(resolved: ResolvedSettings, starts: Sequence[Start | None]) -> ResolvedSettings:

@@ -11,7 +11,6 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .autoencoder.decoding import stream_clip
-from .camera.adapter import Adapter
 from .camera.move import CameraStack, Move
 from .camera.stack import Finder
 from .conditioning import Orbit, condition_on_images, stacked
@@ -183,8 +182,11 @@ def animate_latents(
     def run(plan: ExecutionPlan) -> Tensor:
         with on_network(model.unet, direction) as adapter:
 
+            def around(denoiser: Denoiser) -> Denoiser:
+                return told(denoiser, adapter, resolved.sigmas)
+
             def sampled(part: ResolvedSettings, on_step: OnStep | None) -> Tensor:
-                return sample_latents(model.unet, conditioning, part, plan=plan, on_step=on_step, adapter=adapter)
+                return sample_latents(model.unet, conditioning, part, plan=plan, on_step=on_step, around=around)
 
             return sample_directed(model, direction, resolved, sampled, decoded, watch.on_step)
 
@@ -238,16 +240,17 @@ def sample_latents(
     *,
     plan: ExecutionPlan,
     on_step: OnStep | None = None,
-    adapter: Adapter | None = None,
+    around: Callable[[Denoiser], Denoiser] | None = None,
 ) -> Tensor:
-    """Noise to latents `(b t) c h w` float32 on the UNet's device; an adapter on it is told of every step."""
+    """Noise to latents `(b t) c h w` float32 on the UNet's device; `around` may put something about the denoiser."""
     device = loop_device(unet)
     highest = float(settings.sigmas[0])
     start = settings.start
     x = pure_noise(settings.noise, highest) if start is None else noised(start, settings.noise, highest)
     with torch.no_grad():
+        denoiser = guided_denoiser(unet, conditioning, settings.weights, plan)
         return sample(
-            told(guided_denoiser(unet, conditioning, settings.weights, plan), adapter, settings.sigmas),
+            denoiser if around is None else around(denoiser),
             x.flatten(0, 1).to(device),
             settings.sigmas,
             solver=settings.solver,

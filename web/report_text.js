@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 const NAME = "svd_studio_report";
 const LINE = 17;
 const MOST_LINES = 12;
+const LETTER = 6.6;
 
 export const reportText = {
   name: "SVDStudio.ReportText",
@@ -46,7 +47,12 @@ function add(node) {
     field.style.opacity = "0.75";
     field.style.minHeight = "";
   }
-  const lines = () => Math.min(MOST_LINES, Math.max(2, String(widget.value ?? "").split("\n").length + 1));
-  widget.options.getMinHeight = () => lines() * LINE;
+  widget.options.getMinHeight = () => (linesOf(String(widget.value ?? ""), node.size[0]) + 1) * LINE;
   return widget;
+}
+
+function linesOf(text, width) {
+  const letters = Math.max(20, (width - 40) / LETTER);
+  const lines = text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / letters)), 0);
+  return Math.min(MOST_LINES, lines);
 }

@@ -61,7 +61,9 @@ function ontoNode({ id, detail }) {
     if (!widget) continue;
     const { element } = widget;
     element.update(detail);
-    const height = Math.round(((node.size[0] - MARGIN) * detail.height) / detail.width) + MARGIN;
+    // Upright clips get a square to stand in: the node must not grow over half of the graph.
+    const shape = Math.min(1, detail.height / detail.width);
+    const height = Math.round((node.size[0] - MARGIN) * shape) + MARGIN;
     if (element.tall !== height) {
       element.tall = height;
       const [width, least] = node.computeSize();

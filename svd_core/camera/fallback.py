@@ -19,6 +19,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..errors import InputError, explain
+from ..sampling.schedules import starting_at
 from ..settings import Start
 from ..types import Frames
 from .blocks import SMALLEST_SIDE
@@ -57,6 +58,19 @@ def levels(height: int, width: int, freedom: float = 1.0) -> Levels:
         raise InputError(explain("`freedom` above 0", f"{freedom:g}", remedy))
     scale = freedom * math.sqrt(height * width) / _CELLS
     return Levels(start=_START * scale, steer=_STEER * scale)
+
+
+def halves(sigmas: Tensor, height: int, width: int, *, moving: bool, freedom: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The schedule of the rough clip, down to the second level and then to its end, and that of the fine one.
+
+    sigmas: `S + 1`, descending to 0, as for a plain clip; a camera that does not move starts at their first. Together
+    they have about as many steps as the plain schedule has below the start. Errors as in `levels`.
+    """
+    level, highest = levels(height, width, freedom), float(sigmas[0])
+    second = min(level.steer, highest / 2)
+    first = starting_at(sigmas, min(level.start, highest)) if moving else sigmas
+    ending = torch.tensor([second, 0.0], dtype=sigmas.dtype)
+    return torch.cat((first[first > second], ending)), starting_at(sigmas, second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,8 +27,9 @@ _SAMPLES = 2
 # How firmly the nearer covers: a tenth of the depth range in front hides 98 %.
 _COVERING = 40.0
 # Steps in depth that belong to an outline: samples on them hang between the two sides and are left out.
-_OUTLINE = 0.15
+_OUTLINE, _SLOPE = 0.15, 0.1
 _COVERED = 0.3
+_NOTHING = 1e-30
 # Parts of the picture mirrored outside of it, on each side, for what the move brings in.
 _MARGIN = 0.4
 
@@ -117,7 +118,6 @@ def _cloud(image: Tensor, near: Tensor, depth_range: float) -> _Cloud:
     padded = F.pad(both, (margin[0], margin[0], margin[1], margin[1]), mode="reflect")
     dense = F.interpolate(padded, scale_factor=_SAMPLES, mode="bilinear", align_corners=False)[0]
     inverse = (1 + dense[3] * (depth_range - 1)) / depth_range
-    step = F.max_pool2d(dense[3][None], 3, 1, 1) + F.max_pool2d(-dense[3][None], 3, 1, 1)
     rows, columns = dense.shape[-2:]
     x = (torch.arange(columns, device=image.device) + 0.5) / _SAMPLES - margin[0] - width / 2
     y = (torch.arange(rows, device=image.device) + 0.5) / _SAMPLES - margin[1] - height / 2
@@ -128,12 +128,20 @@ def _cloud(image: Tensor, near: Tensor, depth_range: float) -> _Cloud:
         x=(x[None, :] * z).flatten(),
         y=(y[:, None] * z).flatten(),
         z=z.flatten(),
-        weight=(step[0] < _OUTLINE).float().flatten(),
+        weight=_solid(dense[3]).flatten(),
         focal=width / 2 / math.tan(FIELD_OF_VIEW / 2 * _DEGREE),
         width=width,
         height=height,
         pivot=depth_range / (1 + float(middle.median()) * (depth_range - 1)),
     )
+
+
+def _solid(near: Tensor) -> Tensor:
+    """1 for samples that lie on a surface, 0 for those on the slope between two of them."""
+    high, low = F.max_pool2d(near[None], 3, 1, 1)[0], -F.max_pool2d(-near[None], 3, 1, 1)[0]
+    step = high - low
+    between = (near - low > _SLOPE * step) & (high - near > _SLOPE * step)
+    return 1 - ((step > _OUTLINE) & between).float()
 
 
 def _travelled(
@@ -187,25 +195,28 @@ def _draw(cloud: _Cloud, x: Tensor, y: Tensor, height: int, width: int) -> Tenso
             weighted = values[:, inside] * (part * front[inside])
             total.index_add_(1, index, torch.cat((weighted, part[None])))
     covered = total[5] >= _COVERED
-    drawn = total[:4] / total[4].clamp(min=1e-30)
+    drawn = total[:4] / total[4].clamp(min=_NOTHING)
     known = torch.where(covered, torch.exp(-_COVERING / 4 * drawn[3]), 0.0)
-    return _filled(drawn[:3].view(3, height, width), known.view(height, width)).clamp(0, 1)
+    return _filled(drawn[:3].view(3, height, width), known.view(height, width))[0].clamp(0, 1)
 
 
-def _filled(picture: Tensor, known: Tensor) -> Tensor:
-    """Gaps (weight 0) from their surroundings at the finest scale that has any; far surroundings weigh more."""
+def _filled(picture: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Gaps (weight 0) from their surroundings at the finest scale that has any, and the weights by which that was."""
     if bool((known > 0).all()):
-        return picture
+        return picture, known
     height, width = known.shape
     if min(height, width) == 1:
-        mean = (picture * known).sum(dim=(1, 2), keepdim=True) / known.sum().clamp(min=1e-30)
-        return torch.where(known > 0, picture, mean)
+        mean = (picture * known).sum(dim=(1, 2), keepdim=True) / known.sum().clamp(min=_NOTHING)
+        return torch.where(known > 0, picture, mean), known.clamp(min=_NOTHING)
     size = ((height + 1) // 2, (width + 1) // 2)
     weight = F.adaptive_avg_pool2d(known[None], size)
-    colours = F.adaptive_avg_pool2d(picture * known, size) / weight.clamp(min=1e-30)
-    coarse = _filled(colours, weight[0])
-    behind = F.interpolate(coarse[None], (height, width), mode="bilinear", align_corners=False)[0]
-    return torch.where(known > 0, picture, behind)
+    colours = F.adaptive_avg_pool2d(picture * known, size) / weight.clamp(min=_NOTHING)
+    coarse, trust = _filled(colours, weight[0])
+    # Weighted on the way up as well: the edge of what stands in front must not bleed into what it uncovers.
+    both = torch.cat((coarse * trust, trust[None]))
+    spread = F.interpolate(both[None], (height, width), mode="bilinear", align_corners=False)[0]
+    behind, behind_weight = spread[:3] / spread[3].clamp(min=_NOTHING), spread[3]
+    return torch.where(known > 0, picture, behind), torch.where(known > 0, known, behind_weight.clamp(min=_NOTHING))
 
 
 def _summed(steps: Tensor) -> Tensor:

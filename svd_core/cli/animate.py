@@ -218,6 +218,7 @@ def settings_of(options: argparse.Namespace) -> AnimateSettings:
         camera=camera_of(options),
         find_lora=finder_of(options),
         depth=depth_of(options),
+        camera_freedom=options.freedom,
     )
 
 

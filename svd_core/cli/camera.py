@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, explain
+from . import options as words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,13 @@ def add_camera(parser: argparse.ArgumentParser) -> None:
         "--depth",
         metavar="IMAGE",
         help="depth of the picture, white is near: gives truck, pedestal, dolly and orbit parallax",
+    )
+    group.add_argument(
+        "--freedom",
+        metavar="X",
+        type=words.number("--freedom", 0.1, 10),
+        default=1.0,
+        help="for moves without a LoRA: above 1 the subject moves more and the camera follows less; default: 1",
     )
 
 

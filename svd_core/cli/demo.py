@@ -1,4 +1,4 @@
-"""`svd demo`: the embedded model on a bundled picture, with little, its usual and more motion."""
+"""`svd demo`: the embedded model on a bundled picture, with little, its usual and more motion, and directed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,25 @@ if TYPE_CHECKING:
 _ASSETS = Path(__file__).parent.parent / "assets"
 _BUCKETS = {"low": 16, "mid": 48, "high": 100}
 _SEEDS = (1, 2)
+_MOVES = ("static", "pan_left", "zoom_in", "roll_cw")
 # A clip below this many pixels is enlarged by a whole factor for the player.
 _COMFORTABLE_SIDE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One clip of the demo: a name for its file, an amount of motion, a seed."""
+    """One clip of the demo: a name for its file, an amount of motion, a seed, and the camera preset if any."""
 
     name: str
     motion_bucket: int
     seed: int
+    preset: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What the sheet says."""
+        camera = "" if self.preset is None else f"camera {self.preset}, "
+        return f"{camera}motion bucket {self.motion_bucket}, seed {self.seed}"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -38,7 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="clips and a contact sheet from the embedded model, to see that all works",
-        description="Six clips of one picture (three amounts of motion, two seeds), a contact sheet and a report.",
+        description="Ten clips of one picture (three amounts of motion with two seeds, four camera moves), a contact "
+        "sheet and a report.",
     )
     parser.add_argument("--out", default="svd-demo", metavar="DIR", help="where to write; default: svd-demo")
     parser.add_argument("--image", metavar="FILE", help="a picture of your own instead of the bundled one")
@@ -76,6 +85,8 @@ def takes() -> Iterator[Take]:
     for name, bucket in _BUCKETS.items():
         for seed in _SEEDS:
             yield Take(f"motion_{name}_seed_{seed}", bucket, seed)
+    for preset in _MOVES:
+        yield Take(f"camera_{preset}", _BUCKETS["mid"], _SEEDS[0], preset)
 
 
 def bundled_picture() -> Path:
@@ -92,15 +103,17 @@ def bundled_picture() -> Path:
 
 
 def _render(model: SvdModel, pixels: Any, picture: Path, out: Path, take: Take, console: Console) -> Rendered:  # noqa: ANN401 - a tensor, without importing torch for --help
+    from ..camera.stack_text import parse_moves
     from ..settings import AnimateSettings
     from .render import render
 
+    camera = parse_moves([] if take.preset is None else [take.preset])
     sampling = model.config.sampling
     return render(
         model,
         pixels,
         out / f"{take.name}.mp4",
-        AnimateSettings(motion_bucket=take.motion_bucket, seed=take.seed),
+        AnimateSettings(motion_bucket=take.motion_bucket, seed=take.seed, camera=camera),
         console=console,
         label=take.name,
         source={"image": picture.name},
@@ -128,10 +141,7 @@ def _summary(measured: dict[str, Any]) -> str:
 def _sheet(model: SvdModel, out: Path, clips: list[tuple[Take, Rendered, dict[str, Any]]]) -> Path:
     from ..sheet import SheetRow, write_sheet
 
-    rows = [
-        SheetRow(f"motion bucket {take.motion_bucket}, seed {take.seed}", _summary(measured), rendered.frames.pixels)
-        for take, rendered, measured in clips
-    ]
+    rows = [SheetRow(take.label, _summary(measured), rendered.frames.pixels) for take, rendered, measured in clips]
     first = clips[0][1]
     title = (
         f"{model.config.name}: {first.settings['frames']} frames of {first.settings['size']} at {first.frames.fps} fps"

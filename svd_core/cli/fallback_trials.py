@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..camera.meter import measure
 from ..camera.move import CameraStack, Move
-from ..camera.moves import MOVES, Axis
+from ..camera.moves import AXES, Axis
 from ..camera.presets import find_preset
 from ..camera.stack import find_nothing
 from ..metrics.report import clip_report
@@ -104,14 +104,15 @@ def _reading(clip: Frames) -> _Reading:
 
 
 def _score(preset: str, plain: Sequence[_Reading], made: Sequence[_Reading]) -> FallbackScore:
-    kind, asked = MOVES[preset], find_preset(preset).usual
-    axis = kind.axis
-    if axis is None:
+    known = find_preset(preset)
+    axes: list[Axis] = [axis for axis in AXES if axis == known.channel]
+    if not axes:
         right = [one.camera < _HELD for one in made]
         along = [0.0]
     else:
-        right = [one.mean[axis] * kind.sign > 0 for one in made]
-        along = [one.mean[axis] * kind.sign * one.fps / asked for one in made]
+        (axis,) = axes
+        right = [one.mean[axis] * known.sign > 0 for one in made]
+        along = [one.mean[axis] * known.sign * one.fps / known.usual for one in made]
     subject = [one.subject / max(before.subject, 1e-6) for one, before in zip(made, plain, strict=True)]
     return FallbackScore(
         preset=preset,

@@ -64,7 +64,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def _add_times(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("time")
     group.add_argument(
-        "--factor", type=words.rate("--factor"), metavar="N", help="frames for one source frame: 2, 2.5, 60/24; default 2"
+        "--factor",
+        type=words.rate("--factor"),
+        metavar="N",
+        help="frames for one source frame: 2, 2.5, 60/24; default 2",
     )
     group.add_argument("--fps", type=words.rate("--fps"), metavar="RATE", help="target rate; instead of --factor")
     group.add_argument(
@@ -157,7 +160,8 @@ def _count(source: Path, info: ClipInfo, console: Console) -> int:
         return info.frames or 0
     with console.progress(info.frames or 0, "counting") as bar:
         count = 0
-        for count, _ in enumerate(iter_frames(source), start=1):
+        for _ in iter_frames(source):
+            count += 1
             bar.update()
     return count
 
@@ -169,7 +173,7 @@ def _write(
     from ..interpolation import retime
     from ..interpolation.audio import add_sound, sound_of
     from ..video_io import atomic_file, iter_frames, read_metadata, write_frames
-    from .models import pick_device
+    from .models import resolve_device
 
     source, target = Path(options.input), Path(options.output)
     frames: Iterator[Tensor] | list[Tensor] = iter_frames(source)
@@ -181,7 +185,7 @@ def _write(
         plan,
         engine=options.engine,
         cut_guard=options.cut_guard,
-        device=pick_device(options.device),
+        device=resolve_device(options.device),
         report=report,
     )
     container = target.suffix.lower().lstrip(".")

@@ -28,6 +28,7 @@ from .output import Console, log_to, write_error
 COMMANDS = {
     "demo": "clips and a contact sheet from the embedded model, to see that all works",
     "animate": "turn pictures into clips",
+    "interpolate": "bring a clip to another frame rate, loop it or ease it",
     "inspect": "say what a checkpoint file or folder is, from its header alone",
     "measure": "measure camera motion and quality of a clip",
     "sweep": "make every clip of a plan, whatever stops the work in between",

@@ -72,6 +72,7 @@ def render(
     record = {**source, **recorded(model, settings, resolved), "decode_chunk": decode_chunk}
     if settings.camera:
         record["camera"] = json.loads(to_json(settings.camera))["moves"]
+        record["freedom"] = settings.camera_freedom
     if enlarge > 1:
         record["enlarged"] = enlarge
     written = write_clip(_enlarged(frames, enlarge), path, {**record, "versions": versions()})

@@ -31,7 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--fps", type=words.number("--fps", 1, 120), metavar="RATE", help="default: the model's own")
     group.add_argument("--rank", type=words.whole("--rank", 1, 64), metavar="N", help="width of the LoRA, 4 to 64")
-    group.add_argument("--targets", metavar="A,B", help="attention, feed-forward; default: both")
+    group.add_argument(
+        "--targets",
+        metavar="A,B",
+        help="among attention, feed-forward, convolutions, spatial; default: the first two",
+    )
     group.add_argument("--rate", type=words.number("--rate", 1e-7, 1), metavar="X", help="learning rate")
     group.add_argument("--batch", type=words.whole("--batch", 1, 256), metavar="N", help="clips a step")
     group.add_argument(

@@ -35,7 +35,10 @@ def add_sound(pictures: Path, sound: Path, target: Path, container: str) -> None
         FileFormatError: one of them cannot be copied.
     """
     try:
-        options = {"fflags": "+bitexact", **({"movflags": "+faststart+use_metadata_tags"} if container == "mp4" else {})}
+        options = {
+            "fflags": "+bitexact",
+            **({"movflags": "+faststart+use_metadata_tags"} if container == "mp4" else {}),
+        }
         with (
             av.open(str(pictures)) as first,
             av.open(str(sound)) as second,

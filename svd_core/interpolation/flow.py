@@ -81,7 +81,7 @@ def refine(near: Tensor, far: Tensor, flow: Tensor, steps: int) -> Tensor:
 
 
 def _solve(sums: Tensor) -> Tensor:
-    """The 2 x 2 normal equations at every place: `N 5 h w` -> steps `N 2 h w`, none longer than the linearisation holds."""
+    """The 2 x 2 normal equations at every place: `N 5 h w` -> steps `N 2 h w`, none too long to be linear."""
     xx, xy, yy, xt, yt = sums.unbind(dim=1)
     damping = _DAMPING + 1e-3 * (xx + yy)
     xx, yy = xx + damping, yy + damping

@@ -21,8 +21,6 @@ from .splat import fill
 # Mean colour difference from which a motion counts as wrong, above what noise makes of right ones.
 _WRONG = 0.06
 _NOISE = 3.0
-# What lies out of frame fits a little worse than wrong: it has nothing to say for itself.
-_OUTSIDE = 1.2
 # Where a layer and the pixel's own flow agree to these pixels the layer, being exact, is taken: the flow, which can fit
 # anything, must then fit better by the margin, in parts of the cost of a wrong motion.
 _AGREE, _DIFFER = 0.1, 0.4
@@ -89,24 +87,21 @@ def _misfits(near: Tensor, far: Tensor, flow: Tensor, back: Tensor, maps: Tensor
 
 
 def _decide(near: Tensor, mine: _Misfits, costs: Tensor, others: Tensor, limit: float, back: bool) -> Labels:
-    count = len(costs)
     flow = fill(mine.flow, mine.trust)
-    own = mine.cost[-1:].clamp(max=limit)
-    # Hidden places go to what lies behind.
-    hidden = limit * (0.85 + 0.3 * _at_home(costs[:1], mine, limit)) if count and back else 0.85 * limit
-    own = torch.lerp(own.new_tensor(hidden).expand_as(own) if isinstance(hidden, float) else hidden, own, mine.trust)
-    if count:
+    # Where the flow is not to be trusted its cost says nothing; such places, hidden mostly, go to what lies behind.
+    home = _at_home(costs[:1], mine, limit) if back else torch.zeros_like(mine.trust)
+    own = torch.lerp(limit * (0.85 + 0.3 * home), mine.cost[-1:].clamp(max=limit), mine.trust)
+    if len(costs):
         # Only what lies behind may be hidden: any other must also be the best choice where it lands.
         rest = others - others.amin(dim=0, keepdim=True)
         penalty = read(rest, mine.places[:-1]) * mine.known[:-1]
         penalty[: int(back)] = 0
-        order = _LATER * torch.arange(count, device=near.device)[:, None, None, None]
-        apart = _apart(mine, flow)
-        costs = torch.cat((costs + penalty + order, own + _MARGIN * limit * (1 - apart)))
+        order = _LATER * torch.arange(len(costs), device=near.device)[:, None, None, None]
+        costs = torch.cat((costs + penalty + order, own + _MARGIN * limit * (1 - _apart(mine, flow))))
     else:
         costs = own
     smooth = blur(costs, _FINE) + _GUIDED * _along_colours(costs, near)
-    chosen = F.one_hot(smooth.argmin(dim=0)[0], count + 1).permute(2, 0, 1)[:, None].float()
+    chosen = F.one_hot(smooth.argmin(dim=0)[0], len(costs)).permute(2, 0, 1)[:, None].float()
     return Labels(shares=blur(chosen, _SOFT), flow=flow)
 
 

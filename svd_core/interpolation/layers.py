@@ -30,6 +30,8 @@ _MOST_OF_IT = 0.5
 _STRUCTURE, _SAME_COLOUR, _LEAST_STILL = 0.1, 0.006, 0.001
 # Pixels at the frame's corner.
 _AT_REST = 0.05
+# Pixels of disagreement between a flow and its way back.
+_RETURN = 0.3
 _FIT_POINTS = 6000
 _STEEPEST = 0.5
 _LOG_TERMS = 24
@@ -69,7 +71,9 @@ class Layers:
             return self
         # A fit that nearly stands still is titles and what moves behind them, mixed.
         others = [one for one, distance in zip(self.maps, away, strict=True) if distance > _NEAR]
-        return Layers(torch.stack([*others, still[0]]), back=self.back and len(others) > 0 and away[0] > _NEAR, still=titles)
+        return Layers(
+            torch.stack([*others, still[0]]), back=self.back and len(others) > 0 and away[0] > _NEAR, still=titles
+        )
 
 
 def carry(maps: Tensor, places: Tensor) -> Tensor:
@@ -108,15 +112,15 @@ def _correspondences(there: Tensor, back: Tensor) -> tuple[Tensor, Tensor, Tenso
     height, width = there.shape[-2:]
     here = positions(height, width, there)
     stride = max(1, round((height * width * 2 / _FIT_POINTS) ** 0.5))
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    thin = slice(stride // 2, None, stride)
+    rows: list[Tensor] = []
     for flow, other in ((there, back), (back, there)):
         landed = here + flow
         error = (flow + read(other, landed)).norm(dim=1, keepdim=True)
-        trust = inside(landed, height, width) / (1 + (error / 0.3) ** 4)
-        starts, moves = (here, flow) if flow is there else (landed, -flow)
-        thin = (slice(None), slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
-        found.append(tuple(part[thin][0].flatten(1).T.double() for part in (starts, moves, trust)))  # type: ignore[arg-type]
-    points, moves, trust = (torch.cat(parts) for parts in zip(*found, strict=True))
+        trust = inside(landed, height, width) / (1 + (error / _RETURN) ** 4)
+        ends = (here, flow) if flow is there else (landed, -flow)
+        rows.append(torch.cat((*ends, trust), dim=1)[0, :, thin, thin].flatten(1).T.double())
+    points, moves, trust = torch.cat(rows).split((2, 2, 1), dim=1)
     return points, moves, trust[:, 0]
 
 

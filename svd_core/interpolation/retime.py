@@ -48,7 +48,7 @@ class Report:
             told.append(f"The target rate is below the source's: {self.dropped} source frames are left out.")
         if self.cuts:
             shown = ", ".join(str(cut) for cut in self.cuts[:20]) + (" ..." if len(self.cuts) > 20 else "")
-            told.append(f"{len(self.cuts)} cuts, not interpolated, at source frames {shown}.")
+            told.append(f"Cuts are not interpolated; new shots begin at source frames {shown}.")
         if self.repeats:
             told.append(f"{self.repeats} repeated frames taken as one with the frame before.")
         if self.held:
@@ -204,10 +204,15 @@ class _Course:
         self.report.held += int(held)
         return Shown(key.pixels, synthesised=False)
 
+    def _source_pair(self, left: int) -> int:
+        """The left frame of a pair in the source: on the way back of a ping-pong, pairs are walked from the right."""
+        count = self.report.source_frames
+        return left if left < count else 2 * count - 3 - left
+
     def _pair(self, left: _Key, right: _Key) -> Between:
         """What stands between two frames."""
         one, two = (key.pixels if self.device is None else key.pixels.to(self.device) for key in (left, right))
-        if not self.plan.interpolates(left.time) or torch.equal(one, two):
+        if not self.plan.interpolates(self._source_pair(left.time)) or torch.equal(one, two):
             return lambda part: left.pixels
         engine = self.engine
         if self.cut_guard != "off" and engine != "nearest" and is_cut(one, two):

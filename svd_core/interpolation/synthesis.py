@@ -23,6 +23,8 @@ from .splat import fill, splat
 _NOTHING = 2e-4
 _FAINT = 1e-3
 _DOUBTFUL = 0.03
+# Splats thin out where the picture grows; up to this they count as whole.
+_CLOSED = 1.25
 # Pixels between a flow and the motion looked for, at which they no longer are the same.
 _SAME = 1.0
 
@@ -51,69 +53,74 @@ def find_motion(first: Tensor, second: Tensor) -> PairMotion:
 
 def draw(first: Tensor, second: Tensor, motion: PairMotion, time: float) -> Tensor:
     """The frame `1 C H W` at `time` in (0, 1) between frames `1 C H W` of any number of channels."""
-    height, width = first.shape[-2:]
     low, high = torch.minimum(first.amin(), second.amin()), torch.maximum(first.amax(), second.amax())
     if motion.light.changed:
         first, second = motion.light.done(first, time), motion.light.done(motion.light.undone(second), time)
-    here = positions(height, width, first)
-    to_first, to_second = motion.layers.between(time, 0.0), motion.layers.between(time, 1.0)
-    count = len(motion.layers)
-    back = motion.layers.back
-    picture = None if back else _free(first, second, motion, time)[0]
-    for index in [*range(int(back)), *range(count - 1, int(back) - 1, -1)]:
-        if picture is not None and motion.share(index) < _NOTHING:
-            continue
-        places = carry(to_first[index : index + 1], here), carry(to_second[index : index + 1], here)
-        seen = [
-            read(labels.shares[index : index + 1], place) * inside(place, height, width)
-            for labels, place in zip((motion.first, motion.second), places, strict=True)
-        ]
-        clear = seen if index or not back else [
-            read(_away_from_borders(labels.shares[:1]), place) * sight * inside(place, height, width) + _DOUBTFUL * sight
-            for labels, place, sight in zip((motion.first, motion.second), places, seen, strict=True)
-        ]
-        colours = _blend(first, second, places, clear, time)
-        if picture is None:
-            picture = colours
-        else:
-            known = inside(places[0], height, width) * inside(places[1], height, width)
-            cover = torch.where(known > 0, torch.minimum(*seen), torch.maximum(*seen))
-            picture = torch.lerp(picture, colours, cover)
-    assert picture is not None
+    view = _View(first, second, motion, time)
+    back, count = motion.layers.back, len(motion.layers)
+    picture = (view.layer(0, behind=True) if back else view.free())[0]
+    # Later layers explain less: they are what moves in front.
+    for index in range(count - 1, int(back) - 1, -1):
+        if motion.share(index) > _NOTHING:
+            picture = torch.lerp(picture, *view.layer(index, behind=False))
     if back and motion.share(count) > _NOTHING:
-        colours, cover = _free(first, second, motion, time)
-        picture = torch.lerp(picture, colours, cover)
+        picture = torch.lerp(picture, *view.free())
     return picture.clamp(low, high)
 
 
-def _blend(first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], seen: list[Tensor], time: float) -> Tensor:
-    """Colours read from both frames, by nearness in time and by who sees the place; the nearer frame where none does."""
-    height, width = first.shape[-2:]
-    weights = [
-        near * (sight + _FAINT * (inside(place, height, width) + _FAINT))
-        for near, sight, place in zip((1 - time, time), seen, places, strict=True)
-    ]
-    share = weights[1] / (weights[0] + weights[1])
-    return torch.lerp(read(first, places[0], "bicubic"), read(second, places[1], "bicubic"), share)
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Both frames, in the light of `time`, and the motion between them; each motion is drawn as (colours, cover)."""
 
+    first: Tensor
+    second: Tensor
+    motion: PairMotion
+    time: float
 
-def _free(first: Tensor, second: Tensor, motion: PairMotion, time: float) -> tuple[Tensor, Tensor]:
-    """Colours and cover `1 1 H W` of the pixels that follow their own flow, splatted from both frames to `time`."""
-    height, width = first.shape[-2:]
-    here = positions(height, width, first)
-    flows = motion.first.flow, motion.second.flow
-    shares = motion.first.shares[-1:], motion.second.shares[-1:]
-    forward, landed = splat(flows[0], shares[0], here + time * flows[0])
-    backward, returned = splat(-flows[1], shares[1], here + (1 - time) * flows[1])
-    weight = landed + returned
-    move = fill((forward * landed + backward * returned) / weight.clamp(min=1e-9), weight.clamp(max=1))
-    places = here - time * move, here + (1 - time) * move
-    seen = [
-        read(share, place) * inside(place, height, width) * _alike(read(flow, place), sign * move)
-        for share, flow, place, sign in zip(shares, flows, places, (1, -1), strict=True)
-    ]
-    cover = (torch.maximum(landed, returned) * 1.25).clamp(0, 1)
-    return _blend(first, second, places, seen, time), cover
+    def layer(self, index: int, *, behind: bool) -> tuple[Tensor, Tensor]:
+        """A layer read along its course from both frames; `behind` says that others may hide it."""
+        height, width = self.first.shape[-2:]
+        here = positions(height, width, self.first)
+        row = slice(index, index + 1)
+        places = tuple(carry(self.motion.layers.between(self.time, end)[row], here) for end in (0.0, 1.0))
+        seen: list[Tensor] = []
+        clear: list[Tensor] = []
+        for labels, place in zip((self.motion.first, self.motion.second), places, strict=True):
+            known = inside(place, height, width)
+            share = labels.shares[row]
+            seen.append(read(share, place) * known)
+            clear.append(read(_away_from_borders(share), place) * known + _DOUBTFUL if behind else seen[-1])
+        weights = [sight * sure for sight, sure in zip(seen, clear, strict=True)] if behind else seen
+        known = inside(places[0], height, width) * inside(places[1], height, width)
+        cover = torch.where(known > 0, torch.minimum(*seen), torch.maximum(*seen))
+        return self._blend(places, weights), cover
+
+    def free(self) -> tuple[Tensor, Tensor]:
+        """The pixels that follow their own flow, splatted from both frames."""
+        height, width = self.first.shape[-2:]
+        here = positions(height, width, self.first)
+        flows = self.motion.first.flow, self.motion.second.flow
+        shares = self.motion.first.shares[-1:], self.motion.second.shares[-1:]
+        forward, landed = splat(flows[0], shares[0], here + self.time * flows[0])
+        backward, returned = splat(-flows[1], shares[1], here + (1 - self.time) * flows[1])
+        weight = landed + returned
+        move = fill((forward * landed + backward * returned) / weight.clamp(min=1e-9), weight.clamp(max=1))
+        places = here - self.time * move, here + (1 - self.time) * move
+        seen = [
+            read(share, place) * inside(place, height, width) * _alike(read(flow, place), sign * move)
+            for share, flow, place, sign in zip(shares, flows, places, (1, -1), strict=True)
+        ]
+        return self._blend(places, seen), (torch.maximum(landed, returned) * _CLOSED).clamp(0, 1)
+
+    def _blend(self, places: tuple[Tensor, ...], seen: list[Tensor]) -> Tensor:
+        """Colours from both frames by nearness in time and by who sees the place; the nearer frame where none does."""
+        height, width = self.first.shape[-2:]
+        weights = [
+            near * (sight + _FAINT * (inside(place, height, width) + _FAINT))
+            for near, sight, place in zip((1 - self.time, self.time), seen, places, strict=True)
+        ]
+        share = weights[1] / (weights[0] + weights[1])
+        return torch.lerp(read(self.first, places[0], "bicubic"), read(self.second, places[1], "bicubic"), share)
 
 
 def _alike(flow: Tensor, move: Tensor) -> Tensor:

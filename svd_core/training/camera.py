@@ -19,7 +19,7 @@ from .camera_clips import ClipSize, ClipSource
 from .camera_latents import LatentGroups, cached_latents
 from .camera_loop import STATE_NAME, CameraRecipe, CameraTrainer
 from .camera_moves import Target, target_of
-from .camera_recipe import BATCH, BUCKETS, STEPS, is_small, law_for
+from .camera_recipe import BATCH, BUCKETS, RANK, STEPS, is_small, law_for
 from .camera_sources import SourceChoice, open_source
 from .camera_trials import Bench, bench_for, clips_with, read
 from .camera_watch import Tell, Watcher
@@ -38,11 +38,11 @@ _PROBE_STEPS = 2
 class CameraTrainOptions:
     """`out` is a folder: state, log, samples and the finished LoRA land there.
 
-    source: what to learn from. size is (width, height); frames, fps and, for small models, size are the
-    model's own by default. Give `steps` or
-    `minutes` of computing, or neither for the recipe's. targets, rank: which layers, how wide. reference: the amount
-    a second that strength 1 is to mean. trials: pictures the LoRA is tried on. early_stop: end when the meter reads
-    the asked speed twice. dtype: of the model's weights, by default float32 on a CPU and bfloat16 on a GPU.
+    source: what to learn from. size (width, height), frames and fps are the model's own by default, but for the size
+    of large models (`LARGE_SIZE`). Give `steps` or `minutes` of computing, or neither for the recipe's. targets and
+    rank: which layers, how wide. reference: the amount a second that strength 1 is to mean. trials: pictures the LoRA
+    is tried on. early_stop: end when the meter reads the asked speed twice. dtype: of the model's weights, by default
+    float32 on a CPU and bfloat16 on a GPU.
     """
 
     out: Path
@@ -52,7 +52,7 @@ class CameraTrainOptions:
     size: tuple[int, int] | None = None
     frames: int | None = None
     fps: float | None = None
-    rank: int = 16
+    rank: int | None = None
     targets: tuple[str, ...] = ("attention", "feed-forward")
     steps: int | None = None
     minutes: float | None = None
@@ -204,7 +204,7 @@ def _recipe(options: CameraTrainOptions, model: SvdModel, size: ClipSize, groups
     small = is_small(model.config)
     recipe = CameraRecipe(
         steps=options.steps or STEPS[small],
-        rank=options.rank,
+        rank=RANK[small] if options.rank is None else options.rank,
         targets=options.targets,
         learning_rate=options.learning_rate,
         batch=options.batch or BATCH[small],

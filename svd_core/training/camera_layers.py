@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -13,17 +14,22 @@ from ..camera.lora import LowRank
 from ..errors import InputError, choose_from, explain
 from ..unet.unet import VideoUNet
 
-TARGETS: dict[str, tuple[str, ...]] = {
-    "attention": ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_v", "attn2.to_out.0"),
-    "feed-forward": ("ff.net.0.proj", "ff.net.2", "ff_in.net.0.proj", "ff_in.net.2"),
+TARGETS: dict[str, str] = {
+    "attention": r"\.time_stack\.\d+\.(attn1\.to_(q|k|v|out\.0)|attn2\.to_(v|out\.0))$",
+    "feed-forward": r"\.time_stack\.\d+\.ff(_in)?\.net\.(0\.proj|2)$",
+    "convolutions": r"^(?!.*time_stack).*\.(in_layers\.2|out_layers\.3)$",
+    "spatial": r"\.transformer_blocks\.\d+\.(attn1\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2))$",
 }
-"""Parts of the temporal blocks. Queries and keys of attn2 look at one token, where softmax is 1: nothing to learn."""
+"""Layers by name: attention over time, feed-forwards of the temporal blocks, convolutions within a frame (they alone
+know where in the frame they are, from its padded edges), self-attention and feed-forwards within a frame.
+
+Queries and keys of attn2 look at one token, where softmax is 1: nothing to learn.
+"""
 RANKS = (1, 64)
-_TEMPORAL = ".time_stack."
 
 
-def chosen_layers(unet: VideoUNet, targets: Iterable[str]) -> dict[str, nn.Linear]:
-    """The temporal layers of the named targets, by the network's own names.
+def chosen_layers(unet: VideoUNet, targets: Iterable[str]) -> dict[str, nn.Linear | nn.Conv2d]:
+    """The layers of the named targets, by the network's own names.
 
     Raises:
         InputError: an unknown target, or none at all.
@@ -32,11 +38,11 @@ def chosen_layers(unet: VideoUNet, targets: Iterable[str]) -> dict[str, nn.Linea
     for name in names:
         if name not in TARGETS:
             raise InputError(choose_from("target", name, TARGETS))
-    endings = tuple(ending for name in names for ending in TARGETS[name])
+    patterns = [re.compile(TARGETS[name]) for name in names]
     found = {
         path: module
         for path, module in unet.named_modules()
-        if isinstance(module, nn.Linear) and _TEMPORAL in path and endings and path.endswith(endings)
+        if isinstance(module, nn.Linear | nn.Conv2d) and any(pattern.search(path) for pattern in patterns)
     }
     if not found:
         listed = ", ".join(TARGETS)
@@ -56,8 +62,9 @@ def fresh_deltas(unet: VideoUNet, targets: Iterable[str], rank: int, seed: int) 
     generator = torch.Generator().manual_seed(seed)
     deltas: dict[str, LowRank] = {}
     for path, layer in chosen_layers(unet, targets).items():
-        down = torch.randn(rank, layer.in_features, generator=generator) / math.sqrt(layer.in_features)
-        up = torch.zeros(layer.out_features, rank)
+        outputs, *inputs = layer.weight.shape
+        down = torch.randn(rank, *inputs, generator=generator) / math.sqrt(math.prod(inputs))
+        up = torch.zeros(outputs, rank, *[1] * (len(inputs) - 1))
         home = layer.weight.device
         deltas[path] = LowRank(down.to(home).requires_grad_(), up.to(home).requires_grad_(), 1.0)
     return deltas

@@ -294,5 +294,5 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(explain(f"a run to resume in {path.parent}", "none", "Start without --resume."))
     try:
         return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError) as error:
         raise FileFormatError(explain("a training state", f"{path}: {error}", "Delete it and start again.")) from error

@@ -10,9 +10,10 @@ from .diffusion import NoiseLaw
 
 SMALL = 128
 """Models whose first level is narrower than this are trained in batches, without recomputation."""
-STEPS = {True: 420, False: 600}
+STEPS = {True: 220, False: 600}
 """Optimiser steps by whether the model is small."""
 BATCH = {True: 6, False: 1}
+RANK = {True: 6, False: 16}
 BUCKETS = (20.0, 180.0)
 """Motion buckets a clip is shown with, whatever its own motion."""
 

@@ -19,7 +19,7 @@ from ..config import SamplingDefaults
 from .sampler import Model, Request, decode, generate
 from .worlds import HELD_OUT, Clips, WorldSize, draw_clips, requested_flow
 
-BUCKETS = (1.0, 48.0, 127.0, 255.0)
+BUCKETS = (1.0, 48.0, 90.0, 127.0, 255.0)
 _EVALUATION_SEED = 7_777
 _BATCH = 8
 

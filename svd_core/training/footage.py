@@ -123,7 +123,8 @@ class FootageSource:
     def stills(self, count: int) -> Tensor:
         """Middle frames of the clips: pictures no clip starts with."""
         chosen = [self.clips[index * len(self.clips) // count % len(self.clips)] for index in range(count)]
-        return torch.stack([clip.pixels[(index + 1) * len(clip.pixels) // 3] for index, clip in enumerate(chosen)])
+        places = [(index + 1) * self.clips[0].pixels.shape[0] // (count + 1) for index in range(count)]
+        return torch.stack([clip.pixels[place] for clip, place in zip(chosen, places, strict=True)])
 
 
 def _films(folder: Path) -> list[Path]:

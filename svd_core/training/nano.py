@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..config import NANO, ModelConfig
-from ..errors import InputError, explain
+from ..errors import FileFormatError, InputError, explain
 from ..video_io.atomic import atomic_file, check_writable
 from .checkpoints import FILE_NAME
 from .evaluation import Scores, animate, evaluate, held_out
@@ -125,8 +126,8 @@ def _plan(options: TrainOptions) -> tuple[Stage, ...]:
     plan = options.out / "plan.json"
     stages = chosen(options.stages)
     if options.resume and plan.is_file() and options.steps is None and options.minutes is None:
-        saved = json.loads(plan.read_text(encoding="utf-8"))
-        return scaled(int(saved["steps"]), chosen(saved.get("stages")))
+        saved = _read_plan(options.out)
+        return scaled(saved["steps"], chosen(saved.get("stages")))
     steps = sum(stage.steps for stage in stages)
     if options.steps is not None:
         steps = options.steps
@@ -135,9 +136,10 @@ def _plan(options: TrainOptions) -> tuple[Stage, ...]:
     stages = scaled(steps, stages)
     options.out.mkdir(parents=True, exist_ok=True)
     with atomic_file(plan) as temporary:
+        origin = _source(options.out) if options.resume else _told(options.source)
         names = [stage.name for stage in stages]
         temporary.write_text(
-            json.dumps({"steps": steps, "seed": options.seed, "stages": names, "from": _told(options.source)}) + "\n",
+            json.dumps({"steps": steps, "seed": options.seed, "stages": names, "from": origin}) + "\n",
             encoding="utf-8",
         )
     return stages
@@ -193,8 +195,23 @@ def _told(source: Path | None) -> dict[str, str] | None:
 
 
 def _source(folder: Path) -> dict[str, str] | None:
-    plan = folder / "plan.json"
-    return json.loads(plan.read_text(encoding="utf-8")).get("from") if plan.is_file() else None
+    return _read_plan(folder).get("from") if (folder / "plan.json").is_file() else None
+
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    """What a run set out to do: steps, seed, stages, from.
+
+    Raises:
+        FileFormatError: the file is damaged.
+    """
+    path = folder / "plan.json"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        return {**plan, "steps": int(plan["steps"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(
+            explain("a training plan", f"damage in {path}", "Give --steps and --stages with --resume.")
+        ) from error
 
 
 def _finish(options: TrainOptions, trainer: Trainer) -> TrainResult:

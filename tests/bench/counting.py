@@ -103,3 +103,10 @@ def count(call: Callable[[], object]) -> Counts:
         peak=counter.peak,
         flops=flops.get_total_flops(),
     )
+
+
+def count_training_peak(call: Callable[[], object]) -> int:
+    """Most bytes alive at once while `call` runs forward and backward on meta tensors."""
+    with fused_attention(), _Counter() as counter:
+        call()
+    return counter.peak

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.InstalledVersion": "1.99.0",
     "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Graph.CanvasMenu": False,
+    # Text stays readable in pictures of a whole graph.
+    "LiteGraph.Canvas.LowQualityRenderingZoomThreshold": 0.1,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,
     "Comfy.Minimap.Visible": False,
     "Comfy.Validation.Workflows": True,
     "Comfy.Workflow.Persist": False,
@@ -45,10 +50,9 @@ _SLOT = """([id, name, output]) => {
 _BOX = """(id) => {
   const nodes = id === null ? app.graph._nodes : [app.graph.getNodeById(id)];
   const groups = id === null ? app.graph._groups ?? [] : [];
-  const boxes = [...nodes.map((node) => {
-    const title = LiteGraph.NODE_TITLE_HEIGHT;
-    return [node.pos[0], node.pos[1] - title, node.pos[0] + node.size[0], node.pos[1] + node.size[1]];
-  }), ...groups.map((group) => [group.pos[0], group.pos[1], group.pos[0] + group.size[0], group.pos[1] + group.size[1]])];
+  const corners = ({ pos, size }, above) => [pos[0], pos[1] - above, pos[0] + size[0], pos[1] + size[1]];
+  const title = LiteGraph.NODE_TITLE_HEIGHT;
+  const boxes = [...nodes.map((node) => corners(node, title)), ...groups.map((group) => corners(group, 0))];
   const edge = (index, pick) => pick(...boxes.map((box) => box[index]));
   const [left, top] = app.canvas.ds.convertOffsetToCanvas([edge(0, Math.min), edge(1, Math.min)]);
   const [right, bottom] = app.canvas.ds.convertOffsetToCanvas([edge(2, Math.max), edge(3, Math.max)]);
@@ -76,9 +80,11 @@ class Comfy:
     def __init__(self, page: Page, server: Server) -> None:
         self.page = page
         self.server = server
+        self.vue = False
 
     def open(self, *, vue: bool) -> None:
         """Load the page with one of the two renderers and an empty graph."""
+        self.vue = vue
         for name, value in (SETTINGS | {"Comfy.VueNodes.Enabled": vue}).items():
             self._set(name, value)
         self.page.open(self.server.url)
@@ -143,12 +149,13 @@ class Comfy:
 
 @contextmanager
 def comfy_server(base: Path, version: str | None = None) -> Iterator[Server]:
-    """The host with the pack and two pictures, and with a front-end other than its own if one is named."""
+    """The host with the pack and the embedded pictures, and with a front-end other than its own if one is named."""
     install_pack(base / "custom_nodes" / "svd-studio")
     for folder in ("input", "output", "models/checkpoints", "models/loras"):
         (base / folder).mkdir(parents=True)
-    for name in ("hills", "evening"):
-        shutil.copy2(ROOT / "svd_core" / "assets" / f"{name}.png", base / "input")
+    assets = ROOT / "svd_core" / "assets"
+    for source, name in (("hills", "hills"), ("evening", "evening"), ("hills", "example")):
+        shutil.copy2(assets / f"{source}.png", base / "input" / f"{name}.png")
     arguments = ["--preview-method", "latent2rgb"]
     if version is not None:
         arguments += ["--front-end-root", str(front_end(version))]
@@ -162,4 +169,15 @@ def comfy_page(server: Server, *, vue: bool, width: int = 1600, height: int = 10
     with browsing(width, height) as page:
         comfy = Comfy(page, server)
         comfy.open(vue=vue)
+        yield comfy
+
+
+@contextmanager
+def session(version: str | None = None, *, vue: bool = False) -> Iterator[Comfy]:
+    """Server and page in a folder of their own, for scripts."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        comfy_server(Path(folder) / "ComfyUI", version) as server,
+        comfy_page(server, vue=vue) as comfy,
+    ):
         yield comfy

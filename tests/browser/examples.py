@@ -54,7 +54,8 @@ def _condition(**changes: Any) -> Node:
 
 def _guidance(source: str = "load", **changes: Any) -> Node:
     return _node(
-        "SVDStudioGuidance", **{"model": Link(source, "model"), "shape": "linear", "minimum": 1.0, "maximum": 1.5, **changes}
+        "SVDStudioGuidance",
+        **{"model": Link(source, "model"), "shape": "linear", "minimum": 1.0, "maximum": 1.5, **changes},
     )
 
 
@@ -240,9 +241,10 @@ EXAMPLES: dict[str, Example] = {
             "Sample": ("sampler", "decode"),
             "Save": _LAST,
         },
-        "Needs **sv3d_p.safetensors** (huggingface.co/stabilityai/sv3d, under its own licence) in `models/checkpoints`; "
-        "the embedded model cannot orbit. Best is one object in the middle of the picture, cut out: transparency becomes "
-        "white. *elevation* rises to 30 degrees half-way round; leave *azimuth* empty for a full turn.",
+        "Needs **sv3d_p.safetensors** (huggingface.co/stabilityai/sv3d, under its own licence) in "
+        "`models/checkpoints`; the embedded model cannot orbit. Best is one object in the middle of the picture, cut "
+        "out: transparency becomes white. *elevation* rises to 30 degrees half-way round; leave *azimuth* empty for a "
+        "full turn.",
     ),
     "camera_preset": _with_camera(
         {"move": _move("pan_left", 12.0)},
@@ -263,8 +265,8 @@ EXAMPLES: dict[str, Example] = {
             "keep": _node("SVDStudioSaveCamera", camera=Link("join", "camera"), name="pan then zoom"),
         },
         "join",
-        note="First a pan, then a zoom, each with an ease, with four frames in which one slows down while the other gets "
-        "going. *Save SVD Camera* keeps the result for other graphs.",
+        note="First a pan, then a zoom, each with an ease, with four frames in which one slows down while the other "
+        "gets going. *Save SVD Camera* keeps the result for other graphs.",
     ),
     "camera_saved": _with_camera(
         {
@@ -282,8 +284,8 @@ EXAMPLES: dict[str, Example] = {
             "what": _node("SVDStudioInfo", file="camera lora: my_pan_left.safetensors"),
         },
         "lora",
-        note="A LoRA from disk as a camera. Put it into `models/svd_camera_loras` or `models/loras`, press R and choose "
-        "it; every naming in use is read, and the node says how much of the file found its place.",
+        note="A LoRA from disk as a camera. Put it into `models/svd_camera_loras` or `models/loras`, press R and "
+        "choose it; every naming in use is read, and the node says how much of the file found its place.",
     ),
     "camera_hold": _with_camera(
         {"move": _move("static", 0.0)},
@@ -292,6 +294,34 @@ EXAMPLES: dict[str, Example] = {
         "plot",
         note="A camera on a tripod: things may move, the frame does not. *SVD Measure Camera* shows what is left.",
         **_MEASURE,
+    ),
+    "slow_motion": Example(
+        _PLAIN
+        | {
+            "between": _node(
+                "SVDStudioInterpolate",
+                images=Link("decode", "images"),
+                source_fps=Link("condition", "fps"),
+                mode="factor",
+                factor=4.0,
+            ),
+            "save": _node(
+                "SVDStudioSaveClip",
+                images=Link("between", "images"),
+                fps=Link("between", "fps"),
+                filename="svd/%stem%_smooth_%date%",
+                format="mp4",
+            ),
+        },
+        {
+            "Model and picture": _FIRST,
+            "What moves, and how": ("guidance", "condition"),
+            "Sample": ("sampler", "decode"),
+            "Frames between": ("between",),
+            "Save": _LAST,
+        },
+        "Four times as many frames by *SVD Interpolate*, smooth at the same speed. For slow motion disconnect *fps* of "
+        f"*Save Clip* and write a lower one. It needs no model and works on any frames.\n\n{_QUALITY}",
     ),
     "camera_train": Example(
         {

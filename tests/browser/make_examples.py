@@ -1,6 +1,6 @@
 """Build `example_workflows/*.json` from `examples.py` in the real page, so that they are what the page itself saves.
 
-    python -m tests.browser.make_examples [NAME ...]
+python -m tests.browser.make_examples [NAME ...]
 """
 
 from __future__ import annotations
@@ -8,21 +8,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from tests.browser.comfy import Comfy, comfy_page, comfy_server
+from tests.browser.comfy import Comfy, session
 from tests.browser.examples import EXAMPLES, Example, Link
 from tests.host.server import ROOT
 
 TARGET = ROOT / "example_workflows"
 # Nodes in columns; under each is room for what it shows when it has run.
 _BUILD = """({ nodes, columns, note }) => {
-  const ROOM = { SVDStudioSampler: 300, SVDStudioSaveClip: 340, SVDStudioImageConditioning: 110, SVDStudioOrbit: 110,
+  const ROOM = { SVDStudioSampler: 330, SVDStudioSaveClip: 340, SVDStudioImageConditioning: 110, SVDStudioOrbit: 110,
     SVDStudioDecode: 90, LoadImage: 300, SVDStudioCameraPreview: 260, SVDStudioInfo: 200, PreviewImage: 260,
     SVDStudioApplyCamera: 90, SVDStudioMeasureCamera: 150, SVDStudioLoadCameraLora: 110, SVDStudioSaveCamera: 60,
-    SVDStudioTrainCameraLora: 140, KSampler: 300 };
+    SVDStudioTrainCameraLora: 140, KSampler: 330 };
   const COLOURS = ["#6b8f9c", "#3f789e", "#8a5a9e", "#5a8a6a", "#a1783f", "#8a8fb0"];
   const made = {};
   app.graph.clear();
@@ -98,26 +96,28 @@ def build(comfy: Comfy, example: Example) -> dict[str, Any]:
 
 
 def _plain(example: Example) -> dict[str, Any]:
+    def plain(value: object) -> object:
+        return dataclasses.asdict(value) if isinstance(value, Link) else value
+
     nodes = {
-        name: {
-            "kind": node.kind,
-            "inputs": {
-                key: dataclasses.asdict(value) if isinstance(value, Link) else value for key, value in node.inputs.items()
-            },
-        }
+        name: {"kind": node.kind, "inputs": {key: plain(value) for key, value in node.inputs.items()}}
         for name, node in example.nodes.items()
     }
     return {"nodes": nodes, "columns": dict(example.columns), "note": example.note}
 
 
+def write(comfy: Comfy, name: str) -> None:
+    """Build one example and save it."""
+    text = json.dumps(build(comfy, EXAMPLES[name]), indent=1)
+    (TARGET / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
 def main(names: list[str]) -> None:
     """Write the named examples, or all."""
-    with tempfile.TemporaryDirectory() as folder, comfy_server(Path(folder) / "base") as server:
-        with comfy_page(server, vue=False) as comfy:
-            for name in names or EXAMPLES:
-                text = json.dumps(build(comfy, EXAMPLES[name]), indent=1)
-                (TARGET / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-                print(name)
+    with session() as comfy:
+        for name in names or EXAMPLES:
+            write(comfy, name)
+            print(name)
 
 
 if __name__ == "__main__":

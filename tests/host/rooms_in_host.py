@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ CLIPS, FRAMES, SEED = 2, 3, 7
 
 def results(folder: str) -> dict[str, Any]:
     """Numbers for `test_rooms_in_host.py`."""
-    return {**sampling(folder), **decoding(), "previews": previews()}
+    return {**sampling(folder), **decoding(), "previews": previews(), "orbit": orbit(folder)}
 
 
 def previews() -> list[list[Any]]:
@@ -109,6 +110,50 @@ def hosts_model(folder: str, weights: dict[str, Any]) -> Any:
     model = SVD_img2vid(described)
     model.diffusion_model.load_state_dict(weights)
     return ModelPatcher(model.eval(), load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+def orbit(folder: str) -> dict[str, float]:
+    """The same random SV3D-p weights in the host's own class and in ours, through our sampler, on two paths."""
+    import torch
+    from comfy.model_base import SV3D_p
+    from comfy.model_patcher import ModelPatcher
+    from comfy.supported_models import SV3D_p as Described
+
+    names = ("svd_core.config", "svd_core.unet", "svd_core.conditioning", "nodes", "nodes.host_model")
+    presets, unet, conditioning, rooms, ours = (import_module(f"{pack_in_host.NAME}.{name}") for name in names)
+    tiny = presets.ModelConfig.from_json(Path(folder, "config.json").read_text(encoding="utf-8"))
+    sizes = dataclasses.replace(tiny.unet, vector=presets.SV3D_P.unet.vector)
+    network = unet.VideoUNet(sizes)
+    generator = torch.Generator().manual_seed(8)
+    for parameter in network.parameters():
+        spread = 1 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.1
+        parameter.data = torch.randn(parameter.shape, generator=generator) * spread + (parameter.ndim == 1)
+    arguments = json.loads(Path(folder, "host.json").read_text(encoding="utf-8"))
+    hosts = Described(arguments | {"adm_in_channels": sizes.vector_dim})
+    hosts.unet_config["num_head_channels"] = arguments["num_head_channels"]
+    mine = ours.HostModelConfig(dataclasses.replace(tiny, family="sv3d_p", unet=sizes))
+    for described in (hosts, mine):
+        described.set_inference_dtype(torch.float32, None)
+    models = {"host": SV3D_p(hosts), "ours": ours.HostSvd(mine)}
+    told = torch.randn(1, 1, sizes.context_dim, generator=generator), torch.randn(1, 4, 8, 8, generator=generator)
+
+    def sampled(name: str, azimuth: str) -> Any:
+        models[name].diffusion_model.load_state_dict(network.state_dict(), assign=True)
+        patcher = ModelPatcher(models[name].eval(), torch.device("cpu"), torch.device("cpu"))
+        elevations, azimuths = conditioning.orbit_degrees(5, "0:0, 1:30", azimuth)
+        angles = {"elevation": elevations, "azimuth": azimuths, "augmentation_level": 0.0}
+        positive = [[told[0], {**angles, "concat_latent_image": told[1]}]]
+        negative = [[torch.zeros_like(told[0]), {**angles, "concat_latent_image": torch.zeros_like(told[1])}]]
+        with torch.inference_mode():
+            return rooms.SVDStudioSampler.execute(
+                patcher, positive, negative, {"samples": torch.zeros(5, 4, 8, 8)}, 3, 2, 2.0, "euler", "karras"
+            ).result[0]["samples"]
+
+    turn = sampled("host", "")
+    return {
+        "difference": difference(sampled("ours", ""), turn),
+        "effect": difference(sampled("host", "0:0, 1:40"), turn),
+    }
 
 
 def decoding() -> dict[str, Any]:

@@ -21,6 +21,12 @@ def test_the_host_s_own_model_samples_as_the_pipeline_does(results: dict[str, An
     assert results["pipeline"] <= 1e-4, f"relative difference {results['pipeline']:.1e}, limit 1e-4"
 
 
+def test_an_orbit_is_the_same_on_the_host_s_own_model_and_on_ours(results: dict[str, Any]) -> None:
+    orbit = results["orbit"]
+    assert orbit["difference"] <= 1e-4, f"relative difference {orbit['difference']:.1e}, limit 1e-4"
+    assert orbit["effect"] > 1e-2, "another path gives the same views: nothing was tested"
+
+
 def test_the_host_s_own_decoder_gives_its_own_frames(results: dict[str, Any]) -> None:
     assert results["whole"] <= 1e-5, f"relative difference {results['whole']:.1e}, limit 1e-5"
 

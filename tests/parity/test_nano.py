@@ -31,7 +31,7 @@ def _check(scores: Scores) -> None:
 
 
 def test_a_sample_of_the_scores(model: SvdModel) -> None:
-    scores, _ = evaluate(model, clips=8, buckets=(1.0, 48.0, 255.0))
+    scores, _ = evaluate(model, clips=8, buckets=(1.0, 90.0, 255.0))
     _check(scores)
 
 

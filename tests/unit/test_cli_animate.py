@@ -155,6 +155,7 @@ BAD_VALUES = [
     (("--camera", "pan_left:8:20-30"), "0-", "20-30"),
     (("--camera", "nowhere.json"), "nowhere.json"),
     (("--camera-lora", "nowhere.safetensors:0.5"), "nowhere.safetensors"),
+    (("--freedom", "0"), "0.1 .. 10", "'0'"),
     (("--camera-folder", "nowhere"), "--camera-folder", "nowhere"),
 ]
 

@@ -149,7 +149,9 @@ def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert outcome.code == 0, outcome.err
     assert str(out) in outcome.out and "sheet.png" in outcome.out
     report = json.loads((out / "report.json").read_text())
-    assert len(report["clips"]) == 6
+    assert len(report["clips"]) == 10
+    moves = [clip["settings"]["camera"][0]["preset"] for clip in report["clips"] if "camera" in clip["settings"]]
+    assert moves == ["static", "pan_left", "zoom_in", "roll_cw"]
     assert {clip["settings"]["motion_bucket"] for clip in report["clips"]} == {16, 48, 100}
     for clip in report["clips"]:
         assert clip["seed"] == clip["settings"]["seed"] and clip["seconds"] > 0

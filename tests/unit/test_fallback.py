@@ -66,8 +66,8 @@ def test_near_things_pass_faster_as_their_distance_says(preset: str, axis: int, 
     assert float(near[axis] / far[axis]) == pytest.approx(DEPTH_RANGE, rel=0.2)
     assert abs(float(near[1 - axis])) < 0.3 and abs(float(far[1 - axis])) < 0.3
     # What the square uncovers is wall, not a smear of it.
-    revealed = views[-1][:, 66, 48 if axis == 0 else 30]
-    assert float(revealed[0]) < 0.2 or axis == 1
+    first, last = (view[0] - view[2] > 0.5 for view in (views[0], views[-1]))
+    assert int(last.sum()) == pytest.approx(int(first.sum()), rel=0.08)
 
 
 def test_a_dolly_magnifies_what_is_near_more() -> None:

@@ -33,6 +33,7 @@ LEVELS: dict[str, int] = {
     "directing": 3,
     "sampling": 2,
     "camera": 2,
+    "interpolation": 2,
     "metrics": 2,
     "video_io": 2,
     "sheet": 2,

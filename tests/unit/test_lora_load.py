@@ -21,11 +21,14 @@ from svd_core.camera.lora import CameraLora
 from svd_core.config import NANO, SVD, SVD_XT
 from svd_core.unet import VideoUNet
 from svd_core.weights import inspect
+from tests.command_line import run_here
 from tests.loras import NAMINGS, Target, lora_file, merged, random_pairs, spelled, svd_xt_attention, targets_of
 from tests.models import SMALL
 from tests.tiny import TINY_UNET, randomise_
 
 RANK = 4
+# SVD's own layout, narrow enough that double precision takes no time.
+LITTLE = dataclasses.replace(TINY_UNET, channels=(16, 32, 32, 32), head_channels=16, context_dim=32, norm_groups=16)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_all_of_svd_xt_is_found(tmp_path: Path, attention: list[Target], naming:
 
 @pytest.fixture(scope="module")
 def tiny() -> VideoUNet:
-    unet = VideoUNet(TINY_UNET).double()
+    unet = VideoUNet(LITTLE).double()
     randomise_(unet, 2)
     return unet.eval().requires_grad_(False)
 
@@ -94,7 +97,7 @@ def by_hand(unet: VideoUNet, pairs: dict[str, tuple[Tensor, Tensor]], scale: flo
 @pytest.fixture(scope="module")
 def expected(tiny: VideoUNet) -> Iterator[Callable[[float], Tensor]]:
     """The output by hand at a scale, each computed once."""
-    pairs = random_pairs(targets_of(TINY_UNET), RANK, seed=3)
+    pairs = random_pairs(targets_of(LITTLE), RANK, seed=3)
     yield cache(lambda scale: by_hand(tiny, pairs, scale))
 
 
@@ -102,7 +105,7 @@ def expected(tiny: VideoUNet) -> Iterator[Callable[[float], Tensor]]:
 def test_the_forward_pass_changes_as_by_hand(
     tmp_path: Path, tiny: VideoUNet, expected: Callable[[float], Tensor], naming: str
 ) -> None:
-    targets = targets_of(TINY_UNET)
+    targets = targets_of(LITTLE)
     alpha = 3.0 if NAMINGS[naming][1]("a", "a")[2] else None
     tensors = spelled(targets, random_pairs(targets, RANK, seed=3), naming, alpha)
     lora = load_camera_lora(lora_file(tmp_path / "x.safetensors", tensors))
@@ -117,12 +120,12 @@ def test_the_forward_pass_changes_as_by_hand(
 
 def test_convolutions_and_feed_forwards(tmp_path: Path, tiny: VideoUNet) -> None:
     """Every layer of the network at once, in two namings."""
-    targets = targets_of(TINY_UNET, lambda name: True)
+    targets = targets_of(LITTLE, lambda name: True)
     pairs = random_pairs(targets, 2, seed=4)
     expected = by_hand(tiny, pairs, 0.05)
     for naming in ("kohya, original", "peft"):
         tensors = spelled(targets, pairs, naming, alpha=2.0)
-        lora = load_camera_lora(lora_file(tmp_path / f"{naming[:4]}.safetensors", tensors), config=TINY_UNET)
+        lora = load_camera_lora(lora_file(tmp_path / f"{naming[:4]}.safetensors", tensors), config=LITTLE)
         assert lora.matched == len(targets) == 573
         adapter = attach(tiny, [(lora, 0.05)])
         after = forward(tiny)
@@ -298,3 +301,14 @@ def test_inspecting_a_lora_imports_no_torch(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr or "torch was imported"
+
+
+def test_the_command_line_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _four(tmp_path)
+    shown = [line.split(None, 1) for line in run_here(capsys, "inspect", path).out.splitlines()]
+    facts = {words[0]: words[1] for words in shown if words}
+    expected = {"kind": "lora", "family": "svd", "dialect": "peft", "rank": "4", "alpha": "none", "matched": "4"}
+    assert {name: facts[name] for name in expected} == expected
+    assert facts["temporal_total"] == "56" and "no alpha" in facts["warning"]
+    report = json.loads(run_here(capsys, "inspect", path, "--json").out)
+    assert {"dialect", "rank", "alpha", "matched", "total", "temporal", "no_effect"} <= set(report)

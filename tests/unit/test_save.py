@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from svd_core.config import ModelConfig
 from svd_core.errors import InputError
-from svd_core.weights import save
+from svd_core.weights import writer
 from svd_core.weights.build import SvdModel, load_model
 from svd_core.weights.inspection import inspect
 from svd_core.weights.save import save_model
@@ -101,7 +101,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(save, "_write", full)
+    monkeypatch.setattr(writer, "_write", full)
     with pytest.raises(Exception, match="full disk"):
         save_model(model, target)
     assert target.read_bytes() == before

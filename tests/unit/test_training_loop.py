@@ -40,9 +40,16 @@ class _Stop(Exception):
     pass
 
 
-def _trainer(folder: Path, *, save_seconds: float = 1e9, config: ModelConfig = _CONFIG, seed: int = 5) -> Trainer:
+def _trainer(
+    folder: Path,
+    *,
+    save_seconds: float = 1e9,
+    config: ModelConfig = _CONFIG,
+    seed: int = 5,
+    stages: tuple[Stage, ...] = _TINY,
+) -> Trainer:
     return Trainer(
-        config=config, stages=_TINY, seed=seed, folder=folder, device=torch.device("cpu"), save_seconds=save_seconds
+        config=config, stages=stages, seed=seed, folder=folder, device=torch.device("cpu"), save_seconds=save_seconds
     )
 
 
@@ -161,10 +168,11 @@ def test_a_finished_model_is_gone_on_from(tmp_path: Path) -> None:
     model = tmp_path / "toy.safetensors"
     export(first.averaged(), model, {})
     later = tuple(stage for stage in _TINY if stage.name in ("camera", "video"))
-    second = dataclasses.replace(first, folder=tmp_path / "second", stages=later)
+    second = _trainer(tmp_path / "second", stages=later)
     second.begin(model)
-    kept = {name: value.half().float() for name, value in _weights(first).items()}
-    assert all(torch.equal(value, kept[name]) for name, value in _weights(second).items())
+    kept = {name: value.to(torch.float16).to(value.dtype) for name, value in _weights(first).items()}
+    different = [name for name, value in _weights(second).items() if not torch.equal(value, kept[name])]
+    assert not different, f"{len(different)} of {len(kept)} tensors differ, first {different[:3]}"
     second.run(lambda *_: None)
     moved = [name for name, value in _weights(second).items() if not torch.equal(value, kept[name])]
     assert moved and all(name.startswith(("unet.", "image_encoder.")) for name in moved)
@@ -181,6 +189,6 @@ def test_a_run_in_a_stage_that_was_not_asked_for_is_refused(tmp_path: Path) -> N
     trainer = _trainer(tmp_path)
     trainer.begin()
     trainer.save()
-    other = dataclasses.replace(trainer, stages=_TINY[4:])
+    other = _trainer(tmp_path, stages=_TINY[4:])
     with pytest.raises(InputError, match="found autoencoder"):
         other.resume()

@@ -1,0 +1,107 @@
+"""The work of SVD Interpolate: the result's place in memory or on disk, progress, cancelling."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..svd_core.errors import InputError, OutputError, choose_from, explain
+from ..svd_core.interpolation import Plan, Report, parse_pairs, parse_times, retime, to_rate
+from .host import folder_paths, management, work_report
+
+_MEMORY = ("auto", "ram", "disk")
+_DISK_FROM = 2**30
+# Of the free disk, what must be left for everything else.
+_SPARE = 2**28
+
+
+def interpolate(
+    images: Tensor,
+    source_fps: float,
+    mode: str,
+    factor: float,
+    fps: float,
+    loop: str,
+    keep_duration: bool,
+    ease: str,
+    engine: str,
+    cut_guard: str,
+    dedupe: bool,
+    times: str = "",
+    pairs: str = "",
+    pairs_mode: str = "skip",
+    memory: str = "auto",
+) -> tuple[Tensor, float, int, Tensor, str]:
+    """Frames, rate, count, mask of the made frames and the report, for frames `T H W C` in [0, 1].
+
+    Raises:
+        InputError: a setting that makes no sense, or pixels that are not finite.
+        OutputError: the disk is full.
+    """
+    rate = Fraction(source_fps).limit_denominator(1001)
+    plan = Plan(
+        factor=_factor(mode, factor, rate, fps),
+        loop=loop,
+        keep_duration=keep_duration,
+        times=parse_times(times) if mode == "times" else (),
+        ease=ease,
+        dedupe=dedupe,
+        pairs=parse_pairs(pairs),
+        pairs_mode=pairs_mode,
+    )
+    count, report = plan.count(len(images)), Report()
+    told = work_report()
+    result = new_frames((count, *images.shape[1:]), memory)
+    flags = torch.zeros(count)
+    device = management.get_torch_device()
+    shown = retime(images, len(images), plan, engine=engine, cut_guard=cut_guard, device=device, report=report)
+    for index, frame in enumerate(shown):
+        result[index] = frame.pixels
+        flags[index] = float(frame.synthesised)
+        told(index + 1, count)
+    # One number a frame, shown as a whole picture without the memory of one.
+    mask = flags[:, None, None].expand(count, *images.shape[1:3])
+    return result, float(rate * plan.rate), count, mask, "\n".join(report.lines())
+
+
+def new_frames(shape: tuple[int, ...], memory: str) -> Tensor:
+    """An empty float32 tensor in memory, or in a file of the host's temp folder that goes when the tensor goes.
+
+    Raises:
+        OutputError: not enough room on the disk.
+    """
+    if memory not in _MEMORY:
+        raise InputError(choose_from("memory", memory, _MEMORY))
+    size = 4
+    for side in shape:
+        size *= side
+    if memory == "ram" or size == 0 or (memory == "auto" and size < _DISK_FROM):
+        return torch.empty(shape)
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if size + _SPARE > free:
+        found = f"{free / 2**30:.1f} GB in {folder}"
+        remedy = "Free some space, start ComfyUI with another --temp-directory, or use svd interpolate."
+        raise OutputError(explain(f"{size / 2**30:.1f} GB of disk for the frames", found, remedy))
+    path = folder / f"svd_studio_frames_{uuid.uuid4().hex}.bin"
+    try:
+        return torch.from_file(str(path), shared=True, size=size // 4, dtype=torch.float32).reshape(shape)
+    except RuntimeError as error:
+        raise OutputError(explain(f"to make {path}", str(error), "Check the disk, or set memory to ram.")) from error
+    finally:
+        # The mapping keeps the file alive; Windows refuses, and the host empties its temp folder at start.
+        with suppress(OSError):
+            path.unlink()
+
+
+def _factor(mode: str, factor: float, rate: Fraction, fps: float) -> Fraction:
+    if mode == "fps":
+        return to_rate(rate, Fraction(fps).limit_denominator(1001))
+    return Fraction(factor).limit_denominator(1001)
