@@ -35,7 +35,8 @@ class FakeHost(ModuleType):
             folder_names_and_paths={},
             get_filename_list=lambda _: [],
             get_folder_paths=lambda _: [],
-            get_output_directory=lambda: "", get_user_directory=lambda: "",
+            get_output_directory=lambda: "",
+            get_user_directory=lambda: "",
         )
         self.cancelled = False
         self.metadata = True

@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 const NAME = "svd_studio_report";
 const LINE = 17;
 const MOST_LINES = 12;
-const LETTER = 6.6;
+const LETTER = 5.5;
 
 export const reportText = {
   name: "SVDStudio.ReportText",

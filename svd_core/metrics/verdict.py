@@ -79,11 +79,11 @@ def verdict(track: Track, report: ClipReport, asked: CameraMotion | None, *, sti
     axes: dict[Axis, AxisVerdict] = {
         axis: _axis(track, axis, None if asked is None else getattr(asked, axis)) for axis in AXES
     }
-    wanted = {axis: one for axis, one in axes.items() if one.part is not None}
+    wanted: dict[Axis, AxisVerdict] = {axis: one for axis, one in axes.items() if one.part is not None}
     if not bool(track.trusted.any()):
         return Verdict(axes=axes, answer="no", sentence="The camera could not be measured on this clip.", fps=fps)
     if wanted:
-        worst = min((one.answer for one in wanted.values()), key=_RANK.index)
+        worst = _RANK[min(_RANK.index(one.answer) for one in wanted.values())]
         said = "; ".join(_say(axis, one, fps) for axis, one in wanted.items())
         return Verdict(axes=axes, answer=worst, sentence=f"{_HEADS[worst]} {said}.", fps=fps)
     held = report.camera_motion < STILL

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..camera.lora import LowRank
 from ..config import ModelConfig
 from ..errors import InputError, UnsupportedModelError, explain
 from ..operations import TORCH
@@ -17,11 +18,12 @@ from ..weights.build import EMBEDDED, SvdModel, load_model
 from ..weights.fingerprint import base_fingerprint
 from .camera_clips import ClipSize, ClipSource
 from .camera_latents import LatentGroups, cached_latents
+from .camera_layers import times
 from .camera_loop import STATE_NAME, CameraRecipe, CameraTrainer
 from .camera_moves import Target, target_of
 from .camera_recipe import BATCH, BUCKETS, RANK, STEPS, is_small, law_for
 from .camera_sources import SourceChoice, open_source
-from .camera_trials import Bench, bench_for, clips_with, read
+from .camera_trials import Bench, Readings, bench_for, clips_with, read
 from .camera_watch import Tell, Watcher
 from .camera_writing import Finished, write_finished
 from .fast_layers import FAST_LAYERS
@@ -112,22 +114,17 @@ def train_camera(
     bench = _bench(options, loaded, size, source)
     watcher = Watcher(trainer, loaded, target, bench, options.out, early_stop=options.early_stop, tell=say)
     trainer.run(watcher)
-    readings = read(
-        loaded,
-        lambda strength: [(trainer.lora, strength)],
-        CALIBRATED_AT if target.axis is not None else (1.0,),
-        bench,
-        look=lambda done, of: say("measuring", done, of, None),
-    )
+    deltas, readings, rescaled = _measured(loaded, trainer, target, bench, say)
+    lora = replace(trainer.lora, deltas=deltas)
     finished = Finished(
-        deltas=trainer.deltas,
+        deltas=deltas,
         rank=recipe.rank,
         target=target,
         base=base,
         readings=readings,
-        recipe=_told(options, recipe, trainer, size, source),
-        preview=next(clips_with(loaded, [(trainer.lora, 1.0)], bench)),
-        turned_preview=next(clips_with(loaded, [(trainer.lora, -1.0)], bench)) if target.axis is not None else None,
+        recipe={**_told(options, recipe, trainer, size, source), "rescaled": rescaled},
+        preview=next(clips_with(loaded, [(lora, 1.0)], bench)),
+        turned_preview=next(clips_with(loaded, [(lora, -1.0)], bench)) if target.axis is not None else None,
     )
     path = options.out / f"{target.preset}.safetensors"
     return CameraTrainResult(
@@ -227,6 +224,35 @@ def _recipe(options: CameraTrainOptions, model: SvdModel, size: ClipSize, groups
 
 def _bench(options: CameraTrainOptions, model: SvdModel, size: ClipSize, source: ClipSource) -> Bench:
     return bench_for(model, size, source.stills(options.trials), batch=8 if is_small(model.config) else 1)
+
+
+def _measured(
+    model: SvdModel, trainer: CameraTrainer, target: Target, bench: Bench, say: Tell
+) -> tuple[dict[str, LowRank], Readings, float]:
+    """The finished matrices, what they do at every strength, and how their strengths were rescaled.
+
+    A model that cannot follow the fastest clips stops obeying below the highest strength measured. Strengths are then
+    rescaled so that all of that range is of use.
+    """
+    strengths = CALIBRATED_AT if target.axis is not None else (1.0,)
+
+    def look(deltas: dict[str, LowRank]) -> Readings:
+        lora = replace(trainer.lora, deltas=deltas)
+        return read(
+            model,
+            lambda strength: [(lora, strength)],
+            strengths,
+            bench,
+            look=lambda done, of: say("measuring", done, of, None),
+        )
+
+    deltas = trainer.deltas
+    readings = look(deltas)
+    factor = readings.reach(target) / max(strengths) if target.axis is not None else 1.0
+    if not 0 < factor < 1:
+        return deltas, readings, 1.0
+    deltas = times(deltas, factor)
+    return deltas, look(deltas), factor
 
 
 def _told(

@@ -83,6 +83,11 @@ def with_values(deltas: Mapping[str, LowRank], values: Mapping[str, Tensor]) -> 
     }
 
 
+def times(deltas: Mapping[str, LowRank], factor: float) -> dict[str, LowRank]:
+    """The LoRA whose strength 1 is strength `factor` of this one."""
+    return {path: replace(delta, up=delta.up * factor) for path, delta in deltas.items()}
+
+
 def turned(deltas: Mapping[str, LowRank]) -> dict[str, LowRank]:
     """The LoRA of the opposite move: strength s of one is strength -s of the other."""
-    return {path: replace(delta, up=-delta.up) for path, delta in deltas.items()}
+    return times(deltas, -1.0)

@@ -72,7 +72,7 @@ def target_of(preset: str, fps: float, reference: float | None = None) -> Target
     """
     if preset not in trainable():
         raise InputError(choose_from("preset", preset, trainable()))
-    axis = next((axis for axis in AXES if axis == planar_channel(preset)), None)
+    axis = planar_channel(preset)
     speed = reference if reference is not None else REFERENCE_SPEED[axis] if axis else 1.0
     if not 0 < speed < 1000:
         raise InputError(explain("a speed of strength 1 above 0", f"{speed:g}", "Give % or degrees a second."))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from ..camera.presets import PRESETS, find_preset
 
-PLANAR = ("pan", "tilt", "zoom", "roll")
+Planar = Literal["pan", "tilt", "zoom", "roll"]
+_PLANAR: tuple[Planar, ...] = get_args(Planar)
 
 
-def planar_channel(preset: str) -> str | None:
+def planar_channel(preset: str) -> Planar | None:
     """The flat picture's channel a preset moves, itself or through its planar stand-in; None for others."""
     channel = find_preset(find_preset(preset).planar or preset).channel
-    return channel if channel in PLANAR else None
+    return next((known for known in _PLANAR if known == channel), None)
 
 
 def trainable() -> list[str]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 from einops import rearrange
@@ -131,6 +132,17 @@ class Readings:
     def turned(self) -> Readings:
         """What the LoRA of the opposite move does: strength s of one is strength -s of the other."""
         return Readings({-strength + 0.0: motions for strength, motions in self.by_strength.items()})
+
+    def reach(self, target: Target) -> float:
+        """The largest measured strength up to which, on either side of 0, more strength moved the camera farther."""
+        sizes = sorted({abs(strength) for strength in self.by_strength} - {0.0})
+        reached = 0.0
+        for size in sizes:
+            between = [self.amount(s, target) for s in sorted(self.by_strength) if abs(s) <= size]
+            if any(a >= b for a, b in pairwise(between)):
+                break
+            reached = size
+        return reached
 
     def calibration(self, target: Target, fps: float) -> Calibration | None:
         """Strength to mean shift along the axis; None for static.

@@ -223,6 +223,6 @@ def _nothing(folder: Path, films: Sequence[Path], pieces: Sequence[Piece], notes
     for piece in pieces:
         kind = piece.reason.split(" (")[0]
         counted[kind] = counted.get(kind, 0) + 1
-    reasons = [f"{count} x {reason}" for reason, count in counted.items()] + list(notes)
+    reasons = [f"{count} x {reason}" for reason, count in counted.items()] + [note.rstrip(".") for note in notes]
     remedy = "Add clips that show this move, ask for fewer frames, or train from photographs (--images)."
     return explain(f"pieces that show {target.preset} in {len(films)} clips", f"none: {'; '.join(reasons)}", remedy)

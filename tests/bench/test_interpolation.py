@@ -57,10 +57,8 @@ def measure(scenes: int, seed: int, size: tuple[int, int]) -> dict[str, Row]:
                 frames = made(name, first, second)
                 row.seconds[name] += time.process_time() - start
                 row.decibels[name].append(sum(map(psnr, frames, truth)) / len(TIMES))
-        sys.stdout.write(
-            f"{index + 1:3d} of {scenes}: " + ", ".join(f"{row.mean('flow'):.1f}" for row in rows.values())
-        )
-        sys.stdout.write("\n")
+        running = ", ".join("/".join(f"{row.mean(name):.1f}" for name in METHODS) for row in rows.values())
+        sys.stdout.write(f"{index + 1:3d} of {scenes}: {running}\n")
         sys.stdout.flush()
     return rows
 

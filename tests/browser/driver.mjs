@@ -46,6 +46,9 @@ const verbs = {
   problems: () => problems.splice(0),
 };
 
+// Whoever asked has gone.
+process.stdout.on("error", () => process.exit(1));
+
 for await (const line of readline.createInterface({ input: process.stdin })) {
   const request = JSON.parse(line);
   let answer;

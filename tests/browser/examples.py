@@ -48,7 +48,7 @@ def _condition(**changes: Any) -> Node:
         "vae": Link("load", "vae"),
         "image": Link("picture", "IMAGE"),
     }
-    values = {"size": "auto", "width": 64, "height": 64, "framing": "crop", "frames": 14, "fps": 8}
+    values = {"size": "auto", "width": 64, "height": 64, "framing": "crop", "frames": 14, "fps": 8, "motion_bucket": 48}
     return _node("SVDStudioImageConditioning", **{**sources, **values, **changes})
 
 
@@ -93,7 +93,7 @@ _FIRST, _LAST = ("load", "picture"), ("save",)
 _QUALITY = (
     "The embedded model makes soft clips of 64 x 64 pixels: enough to try the graph. For photographs put "
     "**svd_xt.safetensors** into `models/checkpoints`, choose it in *Load SVD Model*, and set width 1024, height 576, "
-    "frames 25, fps 7, steps 25, and maximum 3 in *SVD Guidance*."
+    "frames 25, fps 7, motion_bucket 127, steps 25, and maximum 3 in *SVD Guidance*."
 )
 
 
@@ -153,7 +153,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "portrait_photo": Example(
         _PLAIN
-        | {"condition": _condition(framing="blur", motion_bucket=90), "sampler": _sampler(steps=12)}
+        | {"condition": _condition(framing="blur", motion_bucket=48), "sampler": _sampler(steps=12)}
         | {
             "what": _node("SVDStudioInfo", file=EMBEDDED),
         },
@@ -179,7 +179,7 @@ EXAMPLES: dict[str, Example] = {
                 width=64,
                 height=64,
                 video_frames=14,
-                motion_bucket_id=127,
+                motion_bucket_id=48,
                 fps=8,
                 augmentation_level=0.0,
             ),

@@ -70,7 +70,7 @@ def run(comfy: Comfy, name: str) -> bool:
 def whole_graph(comfy: Comfy, path: Path) -> None:
     """The graph and nothing else."""
     left, top, width, height = comfy.page.evaluate(_FIT)
-    scale = min(1480 / width, 880 / height)
+    scale = min(1400 / width, 860 / height)
     comfy.look_at(left - 100 / scale, top - 90 / scale, scale)
     x, y, width, height = comfy.box()
     _shot(comfy, path, (x - _MARGIN, y - _MARGIN, width + 2 * _MARGIN, height + 2 * _MARGIN))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.browser import PageError
+from tests.browser.browser import PageError, packages
 from tests.browser.comfy import PATIENCE, Comfy, comfy_page, comfy_server
 from tests.host.server import Server
 from tests.host.workflows import EXAMPLES
@@ -35,6 +35,7 @@ _TEXTS = "() => [...document.querySelectorAll('textarea')].map((area) => area.va
 
 @pytest.fixture(scope="module", params=[None, NEWEST], ids=["oldest", "newest"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    packages()  # before the host is started for nothing
     with comfy_server(tmp_path_factory.mktemp("browser"), request.param) as running:
         yield running
 
@@ -130,7 +131,8 @@ def test_examples_open_whole(comfy: Comfy, path: Path) -> None:
 def test_a_clip_plays_while_it_is_made_and_when_it_is_done(comfy: Comfy) -> None:
     comfy.page.problems()
     # Another seed for each renderer: what the host has made before it would not make again.
-    comfy.load(example("image_to_video", SVDStudioSampler={0: int(comfy.vue), 2: 25}))
+    seed = int(comfy.vue)
+    comfy.load(example("image_to_video", SVDStudioImageConditioning={8: seed}, SVDStudioSampler={0: seed, 2: 25}))
     comfy.look_at(-100, -200, 0.6)
     comfy.queue()
     # The picture alone says what it is: a still of the host's would be a JPEG.

@@ -282,7 +282,6 @@ def node(bench: Bench) -> dict[str, Any]:
     """Apply Camera on both models: a LoRA by hand, one found by its tags, baked, and what it says."""
     import dataclasses
 
-
     pack = pack_in_host.NAME
     apply = import_module(f"{pack}.nodes").SVDStudioApplyCamera.execute
     move = import_module(f"{pack}.svd_core.camera.move")

@@ -23,7 +23,7 @@ def pack() -> tuple[FakeHost, Any]:
 @pytest.fixture
 def places(pack: tuple[FakeHost, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The host's folders, with photographs in input/mine; what was unloaded is counted."""
-    host, load = pack
+    load = pack[1]
     for name in ("input/mine", "output", "loras"):
         (tmp_path / name).mkdir(parents=True)
     for index, picture in enumerate(photos(3, 120, 90)):
@@ -35,7 +35,7 @@ def places(pack: tuple[FakeHost, Any], tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(folders, "get_folder_paths", lambda _: [str(tmp_path / "loras")], raising=False)
     monkeypatch.setattr(training.management, "unload_all_models", lambda: None, raising=False)
     monkeypatch.setattr(training.management, "get_torch_device", lambda: "cpu", raising=False)
-    monkeypatch.setattr(host, "cancelled", False)
+    monkeypatch.setattr(pack[0], "cancelled", False)
     return tmp_path
 
 
@@ -69,8 +69,7 @@ def test_a_lora_lands_where_the_camera_nodes_look(pack: tuple[FakeHost, Any], pl
 def test_cancelled_training_goes_on_where_it_was(
     pack: tuple[FakeHost, Any], places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, load = pack
-    training = load("nodes.training")
+    training = pack[1]("nodes.training")
     calls = [0]
 
     def interrupt() -> None:

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -47,6 +47,7 @@ def strength(move: Move, frames: int = 9, *loras: CameraLora) -> Tensor:
     return torch.as_tensor(plan.placed[0].strength).expand(frames)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(list(PRESETS)),
     st.floats(-50, 50, allow_nan=False).map(lambda value: round(value, 3)),
@@ -149,6 +150,7 @@ def test_a_finished_move_stays_where_it_is() -> None:
     assert bool((pace >= 0).all()) and float(pace.max()) < 1
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(2, 6), st.integers(0, 6), st.integers(12, 40))
 def test_joined_parts_share_the_speed_at_every_step(count: int, crossfade: int, frames: int) -> None:
     stacks = [parse_moves(["pan_right:8"])] * count

@@ -170,11 +170,12 @@ def test_a_finished_model_is_gone_on_from(tmp_path: Path) -> None:
     later = tuple(stage for stage in _TINY if stage.name in ("camera", "video"))
     second = _trainer(tmp_path / "second", stages=later)
     second.begin(model)
-    kept = {name: value.to(torch.float16).to(value.dtype) for name, value in _weights(first).items()}
-    different = [name for name, value in _weights(second).items() if not torch.equal(value, kept[name])]
+    kept, found = _weights(first), _weights(second)
+    # The file holds half precision.
+    different = [name for name, value in found.items() if not torch.allclose(value, kept[name], rtol=1e-3, atol=1e-6)]
     assert not different, f"{len(different)} of {len(kept)} tensors differ, first {different[:3]}"
     second.run(lambda *_: None)
-    moved = [name for name, value in _weights(second).items() if not torch.equal(value, kept[name])]
+    moved = [name for name, value in _weights(second).items() if not torch.equal(value, found[name])]
     assert moved and all(name.startswith(("unet.", "image_encoder.")) for name in moved)
 
     with pytest.raises(InputError, match="networks of other"):

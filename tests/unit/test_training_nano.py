@@ -12,7 +12,7 @@ import torch
 
 from svd_core import load_model
 from svd_core.config import NANO, ModelConfig
-from svd_core.errors import InputError
+from svd_core.errors import FileFormatError, InputError
 from svd_core.training import loop as loop_module
 from svd_core.training import nano as nano_module
 from svd_core.training import stages as stages_module
@@ -87,7 +87,7 @@ def test_minutes_become_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_bad_options_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
-    with pytest.raises(InputError, match=words):
+    with pytest.raises((InputError, FileFormatError), match=words):
         train_nano(_options(tmp_path, **changes))
 
 
