@@ -71,6 +71,12 @@ def markdown(moves: list[MoveResult], together: dict[str, tuple[float, float] | 
             (move.preset, name, "yes" if held else "no") for move in judged for name, held in move.verdicts().items()
         ]
         parts.append(_table(("move", "must show", judge), shows))
+        amounts = [
+            (move.preset, f"{move.asked:.2f}", f"{move.measured:.2f}", f"{move.measured / move.asked:.0%}")
+            for move in judged
+            if move.asked is not None and move.measured is not None
+        ]
+        parts.append(_table(("move", "calibrated amount asked", "measured", "part"), amounts))
         both = together.get(judge)
         if both is not None:
             measured = f"pan {both[0]:+.2f} %, zoom {both[1]:+.2f} % a second"

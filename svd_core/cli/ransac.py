@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..camera.moves import AXES
-from ..camera.path import motion_of
+from ..camera.path import displacement, motion_of
 from ..types import Frames
 from ..video_io import encode_rgb
 
@@ -29,7 +29,7 @@ def opencv_available() -> bool:
 
 
 def by_opencv(clip: Frames) -> list[float]:
-    """Mean motion a second by axis from `estimateAffinePartial2D`; NaN for camera and subject, which it does not see.
+    """The bench's columns from `estimateAffinePartial2D`; NaN for the subject, which it does not see.
 
     Pairs without enough corners do not count; NaN throughout when there is none that does.
     """
@@ -45,7 +45,8 @@ def by_opencv(clip: Frames) -> list[float]:
     a, b, x, y = torch.tensor(found, dtype=torch.float64).unbind(dim=1)
     motion = motion_of(a, b, x, y, height=height * factor, width=width * factor)
     rate = float(clip.fps)
-    return [*(float(getattr(motion, axis).mean()) * rate for axis in AXES), math.nan, math.nan]
+    camera = float(displacement(motion, height, width).norm(dim=-1).mean()) * 100 / width
+    return [*(float(getattr(motion, axis).mean()) * rate for axis in AXES), camera, math.nan]
 
 
 def _grey(cv2: Any, frame: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:  # noqa: ANN401

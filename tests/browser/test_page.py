@@ -66,6 +66,11 @@ def shown_picture(comfy: Comfy) -> bytes:
         return b""
 
 
+def first_nodes2(comfy: Comfy) -> bool:
+    """Whether the page has the trial version of Nodes 2.0, in which no node is wired by hand and none shows a video."""
+    return comfy.vue and not comfy.page.evaluate("() => Boolean(document.querySelector('[data-slot-key]'))")
+
+
 def test_a_node_is_found_by_its_name_and_dropped(comfy: Comfy) -> None:
     comfy.clear()
     comfy.page.mouse("dblclick", 1000, 700)
@@ -91,6 +96,8 @@ def test_nodes_are_wired_by_hand(comfy: Comfy) -> None:
     load = comfy.page.evaluate(place, ["SVDStudioLoadModel", 60, 100])
     guide = comfy.page.evaluate(place, ["SVDStudioGuidance", 700, 100])
     comfy.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 1500))")
+    if first_nodes2(comfy):
+        pytest.skip("the first Nodes 2.0 has slots that take no pointer")
     comfy.page.drag(comfy.slot(load, "model", output=True), comfy.slot(guide, "model", output=False))
     linked = "(id) => app.graph.getNodeById(id).inputs[0].link != null"
     assert comfy.page.wait(linked, guide, seconds=20)
@@ -141,7 +148,8 @@ def test_a_clip_plays_while_it_is_made_and_when_it_is_done(comfy: Comfy) -> None
         newest = shown_picture(comfy)
     assert newest.count(b"ANMF") == 14, "no animation of 14 frames was shown"
     comfy.finish()
-    comfy.page.wait(_VIDEO, seconds=PATIENCE)
+    if not first_nodes2(comfy):
+        comfy.page.wait(_VIDEO, seconds=PATIENCE)
     texts = comfy.page.evaluate(_TEXTS)
     assert any("14 frames at 8 fps" in text for text in texts), texts
     assert any("GiB" in text for text in texts), texts

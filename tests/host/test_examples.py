@@ -22,7 +22,7 @@ QUICK = {
     "SVDStudioImageConditioning": {"frames": FRAMES},
     "SVD_img2vid_Conditioning": {"video_frames": FRAMES},
     "SVDStudioOrbit": {"frames": FRAMES, "width": 64, "height": 64},
-    "SVDStudioTrainCameraLora": {"steps": 2, "rank": 2, "measured_clips": 1},
+    "SVDStudioTrainCameraLora": {"steps": 2, "rank": 2, "frames": FRAMES, "measured_clips": 1},
 }
 
 

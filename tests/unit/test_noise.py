@@ -17,7 +17,7 @@ def test_latent_noise_is_the_plain_seed() -> None:
 def test_streams_of_one_seed_and_neighbouring_seeds_are_unrelated() -> None:
     draws = [torch.randn(20_000, generator=clip_generator(seed, stream)) for seed in (0, 1, 2**32) for stream in Stream]
     # The latent stream keeps torch's own rule, under which seeds equal modulo 2^32 are the same.
-    draws = [one for index, one in enumerate(draws) if index != 6]
+    draws = [one for index, one in enumerate(draws) if index != 2 * len(Stream)]
     correlation = torch.corrcoef(torch.stack(draws)) - torch.eye(len(draws))
     assert float(correlation.abs().max()) < 0.035, f"{float(correlation.abs().max()):.3f}"
 
