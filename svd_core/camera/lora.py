@@ -43,8 +43,16 @@ class Calibration:
     points: tuple[tuple[float, float], ...]
     fps: float
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The lowest and highest amount there is a strength for."""
+        low, high = self.points[0][1], self.points[-1][1]
+        return min(low, -high if low >= 0 else low), max(high, -low if high <= 0 else high)
+
     def strength_for(self, amount: float) -> float:
-        """The strength that was measured to give `amount` a second; beyond the table along its last line.
+        """The strength that was measured to give `amount` a second; beyond `reach` that of its end.
+
+        Strengths nobody measured break a clip sooner than they move it further.
 
         Raises:
             InputError: the table does not rise, so no strength follows from it.
@@ -53,7 +61,12 @@ class Calibration:
         if len(points) < 2 or any(a[1] >= b[1] or a[0] >= b[0] for a, b in pairwise(points)):
             remedy = "Give the strength itself, or calibrate the file again."
             raise InputError(explain("a calibration table that rises", f"{points}", remedy))
-        upper = next((i for i in range(1, len(points)) if amount <= points[i][1]), len(points) - 1)
+        low, high = self.reach
+        amount = min(max(amount, low), high)
+        if amount < points[0][1]:
+            # A table of one direction speaks for both.
+            return -self.strength_for(-amount)
+        upper = next(i for i in range(1, len(points)) if amount <= points[i][1])
         (s0, a0), (s1, a1) = points[upper - 1], points[upper]
         return s0 + (amount - a0) * (s1 - s0) / (a1 - a0)
 

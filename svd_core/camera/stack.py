@@ -165,6 +165,7 @@ def _by_lora(move: Move, lora: CameraLora, frames: int, fps: float, depth: bool)
     trust = "by its calibration" if lora.calibration is not None and preset.sign else "not calibrated"
     peak = float(strength[strength.abs().argmax()]) if isinstance(strength, Tensor) else strength
     note = f"{_amount(move, preset)}: LoRA {lora.name}, strength {peak:.3g}{'' if preset.sign == 0 else f' {trust}'}."
+    note += _short_of(move, preset, lora, frames, fps)
     steps = _steps(move, preset, frames, fps, depth)
     return _Carried(note=note, placed=Placed(lora, strength, move.steps), steps=steps)
 
@@ -173,12 +174,29 @@ def _strength(move: Move, preset: Preset, lora: CameraLora, frames: int, fps: fl
     if preset.sign == 0:
         # Static and handheld go nowhere: their strength is simply there, or not.
         return _level(presence(frames, move.frames, move.parts) * (move.speed / preset.usual))
-    pace = mean_speeds(speeds(frames, move.frames, move.ease, move.parts)) * move.speed
+    pace = _pace(move, frames)
     if lora.calibration is None:
         return _level(pace / preset.usual)
     table = lora.calibration
     # The LoRA moves so much a frame, whatever rate the frames are played at.
     return _level(torch.tensor([table.strength_for(value * table.fps / fps) for value in pace.tolist()]))
+
+
+def _pace(move: Move, frames: int) -> Tensor:
+    """The amount a second each frame's strength stands for, `T`."""
+    return mean_speeds(speeds(frames, move.frames, move.ease, move.parts)) * move.speed
+
+
+def _short_of(move: Move, preset: Preset, lora: CameraLora, frames: int, fps: float) -> str:
+    """What to say of a LoRA that cannot go as fast as asked."""
+    if lora.calibration is None or preset.sign == 0:
+        return ""
+    low, high = (end * fps / lora.calibration.fps for end in lora.calibration.reach)
+    pace = _pace(move, frames)
+    if low <= float(pace.min()) and float(pace.max()) <= high:
+        return ""
+    most = high if float(pace.max()) > high else low
+    return f" It was measured up to {most:.3g} only, and gets no stronger than that."
 
 
 def _level(strengths: Tensor) -> float | Tensor:

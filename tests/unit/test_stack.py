@@ -200,6 +200,19 @@ def test_clips_that_are_none_are_refused(frames: int, fps: float) -> None:
         resolve(parse_moves(["pan_left"]), frames, fps, None)
 
 
+def test_a_lora_gets_no_stronger_than_it_was_measured() -> None:
+    table = Calibration(((-1.0, -3.0), (0.0, 0.0), (0.5, 2.0), (1.5, 4.0)), FPS)
+    assert table.reach == (-3.0, 4.0)
+    assert [table.strength_for(amount) for amount in (1.0, 3.0, 4.0, 99.0, -3.0, -99.0)] == [0.25, 1, 1.5, 1.5, -1, -1]
+    one_way = Calibration(((0.0, 0.0), (1.0, 8.0)), FPS)
+    assert one_way.reach == (-8.0, 8.0) and one_way.strength_for(-4.0) == -0.5 and one_way.strength_for(-20.0) == -1
+    carried = lora("pan", "pan_left", ((0.0, 0.0), (1.0, 8.0)))
+    fast = resolve(CameraStack((Move(lora=carried, preset="pan_left", amount=20.0),)), 9, FPS, None)
+    assert "measured up to 8 only" in fast.notes[0] and fast.placed[0].strength == 1.0
+    slow = resolve(CameraStack((Move(lora=carried, preset="pan_left", amount=7.0),)), 9, FPS, None)
+    assert "only" not in slow.notes[0]
+
+
 def test_amounts_become_strengths_by_calibration_and_rate() -> None:
     pan = lora("pan", "pan_left", ((0.0, 0.0), (1.0, 10.0), (2.0, 16.0)))
     assert strength(Move(preset="pan_left", amount=13.0), 9, pan).tolist() == [1.5] * 9
