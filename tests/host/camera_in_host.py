@@ -347,7 +347,7 @@ def moved() -> dict[str, Any]:
     frames, seed, steps = 8, 7, 6
     size = ("manual", 64, 64, "crop", frames, 8, 80, 0.0, seed)
     told = nodes.SVDStudioImageConditioning.execute(loaded.clip_vision, loaded.vae, image, *size).result
-    stack = move.CameraStack((move.Move(preset="pan_right", amount=25.0),))
+    stack = move.CameraStack((move.Move(preset="zoom_in", amount=25.0),))
     (guided,) = nodes.SVDStudioGuidance.execute(loaded.model, "constant", 1.0, 1.0).result
     camera, summary = nodes.SVDStudioApplyCamera.execute(guided, stack, False, 8, image, loaded.vae).result
     counts: list[list[int]] = []
@@ -355,9 +355,9 @@ def moved() -> dict[str, Any]:
     def seen(step: int, denoised: object, x: object, total: int) -> None:
         counts.append([step, total])
 
-    def pan(latents: Any) -> float:
+    def growth(latents: Any) -> float:
         pixels = nodes.SVDStudioDecode.execute(loaded.vae, latents, frames, 0, 0, True).result[0]
-        return float(meter.measure(pixels).pan.mean())
+        return float(meter.measure(pixels).zoom.mean())
 
     choice = {"steps": steps, "cfg": 1.0, "solver": "euler", "schedule": "karras"}
     with torch.inference_mode():
@@ -380,7 +380,7 @@ def moved() -> dict[str, Any]:
     return {
         "summary": summary,
         "counts": counts,
-        "pans": [pan(latents) for latents in (ours, {"samples": theirs}, plain)],
+        "zooms": [growth(latents) for latents in (ours, {"samples": theirs}, plain)],
         "pipeline": difference(ours["samples"], through_the_pipeline(image, stack, frames, seed, steps)),
     }
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.host.server import Server
 
+# What an artist has saved in the folder of the user.
+SAVED_MARK, SAVED_LISTS = "saved: ", {("SVDStudioLoadCamera", "name")}
 SNAPSHOT = Path(__file__).with_name("schemas.json")
 
 
@@ -20,17 +22,18 @@ def schema(info: dict[str, Any]) -> dict[str, Any]:
     given = {name: entry for kind in ("required", "optional") for name, entry in info["input"].get(kind, {}).items()}
     order = [name for names in info["input_order"].values() for name in names if name in given]
     return {
-        "inputs": {name: _input(*given[name]) for name in order},
+        "inputs": {name: _input((info["name"], name) in SAVED_LISTS, *given[name]) for name in order},
         "outputs": dict(zip(info["output_name"], info["output"], strict=True)),
         "output_node": info["output_node"],
     }
 
 
-def _input(kind: Any, options: dict[str, Any] | None = None) -> dict[str, Any]:
+def _input(saved: bool, kind: Any, options: dict[str, Any] | None = None) -> dict[str, Any]:
     options = options or {}
     kept = {name: options[name] for name in ("default", "min", "max", "step") if name in options}
-    choices = options.get("options", [])
-    return {"type": kind, **kept} | ({} if any(".safetensors" in entry for entry in choices) else {"options": choices})
+    choices = [entry for entry in options.get("options", []) if not str(entry).startswith(SAVED_MARK)]
+    files = saved or any(".safetensors" in str(entry) for entry in choices)
+    return {"type": kind, **kept} | ({} if files else {"options": choices})
 
 
 def test_schemas_are_as_released(server: Server) -> None:
