@@ -1,6 +1,6 @@
 """The pack in ComfyUI's real page: both of its renderers, the oldest front-end it works with and the newest known.
 
-On a busy machine set OMP_NUM_THREADS=1: torch in the host and the browser fight for the cores otherwise.
+Run with `python -m pytest -m browser`. On a busy machine set OMP_NUM_THREADS=1: torch in the host and the browser fight for the cores otherwise.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tests.browser.browser import PageError, packages
 from tests.browser.comfy import PATIENCE, Comfy, comfy_page, comfy_server
 from tests.host.server import Server
 from tests.host.workflows import EXAMPLES
+
+pytestmark = pytest.mark.browser
 
 NEWEST = "1.58.1"
 _PREVIEW = """() => [...document.querySelectorAll("img")].map((image) => {
