@@ -91,8 +91,8 @@ def save(stack: CameraStack, name: str) -> Path:
 
 
 def fingerprint(name: str) -> str:
-    """Changes with the file."""
-    return catalog.fingerprint(check(name))
+    """Changes with the file, and with the LoRAs it may name."""
+    return "|".join([catalog.fingerprint(check(name)), *map(catalog.fingerprint, catalog.lora_folders())])
 
 
 def _lora(name: str) -> CameraLora:

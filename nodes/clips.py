@@ -65,9 +65,12 @@ def clip_length(latent: Latent, conditioning: Sequence[list[Any]] = ()) -> int:
         found = f"shape {tuple(samples.shape)}"
         raise InputError(explain("`latent` as frames of four axes", found, "Use the latent of SVD Image Conditioning."))
     told = [entry.get(CLIP_FRAMES) for _, entry in conditioning]
-    frames = next((value for value in [*told, latent.get(CLIP_FRAMES)] if value), len(samples))
+    # The host's nodes hand the length on even with a part of the clip.
+    own = min(latent.get(CLIP_FRAMES) or len(samples), len(samples))
+    frames = next((value for value in told if value), own)
     if len(samples) % frames:
-        remedy = "Use `latent` and conditioning of the same node."
+        whole = f"Take whole clips of {frames} frames."
+        remedy = "Use `latent` and conditioning of the same node." if conditioning else whole
         raise InputError(explain(f"whole clips of {frames} frames", f"{len(samples)} latents", remedy))
     return frames
 

@@ -19,6 +19,7 @@ from ..svd_core.sampling.solvers import Solver, get_solver
 from ..svd_core.types import StepInfo
 from .clips import Conditioning, Latent, clip_length, one_clip, playback_rate
 from .host import ModelPatcher, SvdModelBase, check_interrupt, guided_sampling, masked_denoiser
+from .host_model import CLIP_FRAMES
 from .live import StepReport
 
 Report = Callable[[StepInfo], None]
@@ -63,7 +64,8 @@ def sample_clips(
         mask = _mask(latent, index, frames)
         finished.append(guided_sampling(model, *told, chosen.cfg, walk, sigmas, noise, start, mask, seed))
         notices += getattr(model.model.diffusion_model, "notices", ())
-    return latent | {"samples": torch.cat(finished)}, list(dict.fromkeys(notices))
+    # Decoding must not run clips together of which only the conditioning knew.
+    return latent | {"samples": torch.cat(finished), CLIP_FRAMES: frames}, list(dict.fromkeys(notices))
 
 
 def check_family(model: ModelPatcher) -> None:

@@ -65,7 +65,9 @@ def train_for_host(wish: Wish) -> tuple[str, Tensor, str]:
     for source in (result.lora, result.preview):
         with atomic_file(target.with_suffix(source.suffix)) as temporary:
             shutil.copyfile(source, temporary)
-    return target.name, result.finished.preview.pixels, _summary(result, target)
+    # As the host lists it, folders below the first one included.
+    listed = str(target.relative_to(Path(folder_paths.get_folder_paths(CAMERA_LORAS)[0]).resolve()))
+    return listed, result.finished.preview.pixels, _summary(result, listed)
 
 
 def _options(wish: Wish) -> CameraTrainOptions:
@@ -112,9 +114,9 @@ def _inside(root: Path, name: str, what: str) -> Path:
     return path
 
 
-def _summary(result: CameraTrainResult, target: Path) -> str:
+def _summary(result: CameraTrainResult, listed: str) -> str:
     finished = result.finished
-    lines = [f"{target.name}: {result.steps} steps, {result.seconds / 60:.1f} minutes of computing."]
+    lines = [f"{listed}: {result.steps} steps, {result.seconds / 60:.1f} minutes of computing."]
     for row in scores(finished.readings, finished.target):
         said = f"strength {row['strength']:+g}: "
         if finished.target.axis is None:

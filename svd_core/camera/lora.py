@@ -58,12 +58,16 @@ class Calibration:
             InputError: the table does not rise, so no strength follows from it.
         """
         points = self.points
-        if len(points) < 2 or any(a[1] >= b[1] or a[0] >= b[0] for a, b in pairwise(points)):
+        if (
+            (0.0, 0.0) not in points
+            or len(points) < 2
+            or any(a[1] >= b[1] or a[0] >= b[0] for a, b in pairwise(points))
+        ):
             remedy = "Give the strength itself, or calibrate the file again."
-            raise InputError(explain("a calibration table that rises", f"{points}", remedy))
+            raise InputError(explain("a calibration table that rises through 0", f"{points}", remedy))
         low, high = self.reach
         amount = min(max(amount, low), high)
-        if amount < points[0][1]:
+        if amount < points[0][1] or amount > points[-1][1]:
             # A table of one direction speaks for both.
             return -self.strength_for(-amount)
         upper = next(i for i in range(1, len(points)) if amount <= points[i][1])

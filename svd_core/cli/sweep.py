@@ -62,6 +62,9 @@ def check_cells(plan: Plan, template: AnimateTemplate, out: Path) -> None:
     """
     from .cells import parse
 
+    if any(axis.name == "format" for axis in plan.axes):
+        remedy = "Put it into the settings; one sweep has one format."
+        raise InputError(explain("an option that changes the clip as an axis", "format", remedy))
     first = {axis.name: axis.values[0] for axis in plan.axes}
     parse({**template.settings, **first}, plan.folder, out)
     for axis in plan.axes:

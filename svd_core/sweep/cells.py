@@ -21,7 +21,7 @@ _KEY_LENGTH = 20
 _LONGEST_NAME = 180
 _BLOCK = 2**20
 # Options of `svd animate` whose values are files, read as a whole into the key.
-_PICTURES = ("image", "companion")
+_PICTURES = ("image", "companion", "depth")
 _WITH_STRENGTH = ("camera_lora", "camera")
 # A checkpoint of gigabytes is known by its header (every tensor's name, type and place) and its size.
 _HEADER = 2**24
@@ -64,6 +64,7 @@ def cells_of(plan: Plan) -> list[Cell]:
     contents = Contents(plan.folder)
     base = hashlib.sha256(_dump(_fixed(plan.template, contents)))
     varying = [axis.name for axis in plan.axes if len(axis.values) > 1]
+    frames = isinstance(plan.template, AnimateTemplate) and plan.template.settings.get("format") == "png"
     cells: list[Cell] = []
     taken: set[str] = set()
     for index, values in enumerate(plan.rows()):
@@ -71,6 +72,9 @@ def cells_of(plan: Plan) -> list[Cell]:
         digest.update(_dump({name: resolved(name, value, contents) for name, value in values.items()}))
         key = digest.hexdigest()[:_KEY_LENGTH]
         name = cell_name(plan.name, values, varying)
+        if frames:
+            # A folder of frames must not look like a file of some format.
+            name = name.replace(".", "_")
         if name.lower() in taken:
             name = f"{name}-{key[:8]}"
         taken.add(name.lower())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -17,6 +18,7 @@ from ..video_io.atomic import atomic_file
 _TIMEOUT = 30.0
 _BLOCK = 2**20
 _WORDS = 500
+_BROKEN = (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException)
 
 
 class HostGone(SvdError):
@@ -110,7 +112,12 @@ class HostApi:
                 with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=_TIMEOUT) as answer:
                     while block := answer.read(_BLOCK):
                         stream.write(block)
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                    if answer.length:
+                        raise self._gone("an end in the middle of a file")
+            except urllib.error.HTTPError as error:
+                remedy = "Run the cell again."
+                raise SvdError(explain(f"{name} from {self.url}", str(error), remedy)) from error
+            except _BROKEN as error:
                 raise self._gone(str(error)) from error
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -132,7 +139,7 @@ class HostApi:
                 return answer.read()
         except urllib.error.HTTPError:
             raise
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except _BROKEN as error:
             raise self._gone(str(error)) from error
 
     def _gone(self, found: str) -> HostGone:

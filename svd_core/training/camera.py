@@ -217,6 +217,9 @@ def _recipe(options: CameraTrainOptions, model: SvdModel, size: ClipSize, groups
     if options.minutes is not None:
         probe = CameraTrainer(model.unet, replace(recipe, steps=_PROBE_STEPS + 1), groups, options.out, "")
         recipe = replace(recipe, steps=max(1, round(options.minutes * 60 / probe.seconds_per_step(_PROBE_STEPS))))
+    if (options.out / STATE_NAME).is_file():
+        # A resume that will be refused must not forget the steps the run was begun with.
+        return recipe
     with atomic_file(plan) as temporary:
         temporary.write_text(json.dumps({"steps": recipe.steps}) + "\n", encoding="utf-8")
     return recipe

@@ -222,7 +222,7 @@ class CameraTrainer:
             explain(
                 "a finite training loss",
                 f"{float(loss.detach())} at step {self.step}, clips of group {index}",
-                f"The last good state is kept in {self.folder}; lower the learning rate and resume.",
+                f"Start in another folder with a lower learning rate; the last good state stays in {self.folder}.",
             )
         )
 
