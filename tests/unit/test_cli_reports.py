@@ -151,7 +151,7 @@ def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     report = json.loads((out / "report.json").read_text())
     assert len(report["clips"]) == 10
     moves = [clip["settings"]["camera"][0]["preset"] for clip in report["clips"] if "camera" in clip["settings"]]
-    assert moves == ["static", "pan_left", "zoom_in", "roll_cw"]
+    assert moves == ["static", "pan_left", "tilt_up", "zoom_in"]
     assert {clip["settings"]["motion_bucket"] for clip in report["clips"]} == {16, 48, 100}
     for clip in report["clips"]:
         assert clip["seed"] == clip["settings"]["seed"] and clip["seconds"] > 0
