@@ -1,6 +1,7 @@
 """The pack in ComfyUI's real page: both of its renderers, the oldest front-end it works with and the newest known.
 
-Run with `python -m pytest -m browser`. On a busy machine set OMP_NUM_THREADS=1: torch in the host and the browser fight for the cores otherwise.
+Run with `python -m pytest -m browser`. On a busy machine set OMP_NUM_THREADS=1: torch in the host and the browser
+fight for the cores otherwise.
 """
 
 from __future__ import annotations
