@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..svd_core.errors import InputError, explain
@@ -96,10 +96,14 @@ def fingerprint(name: str) -> str:
 
 
 def _lora(name: str) -> CameraLora:
-    from ..svd_core.weights.lora import load_camera_lora
+    from ..svd_core.weights.lora import load_camera_lora, name_of
 
-    file = next((entry for entry in catalog.lora_names() if PurePosixPath(entry.replace("\\", "/")).stem == name), name)
-    return load_camera_lora(catalog.find_lora(file))
+    files = {entry: catalog.find_lora(entry) for entry in catalog.lora_names()}
+    matching = [entry for entry, file in files.items() if name_of(file) == name]
+    if len(matching) > 1:
+        remedy = "Rename one of them: a saved camera knows its LoRAs by name."
+        raise InputError(explain(f"one LoRA called {name!r}", ", ".join(matching), remedy))
+    return load_camera_lora(catalog.find_lora(matching[0] if matching else name))
 
 
 def _is_name(name: str) -> bool:

@@ -64,8 +64,12 @@ class StartMoved:
         """Two runs in place of one.
 
         Raises:
-            InputError: pictures that do not go with the clips, or a move that does not fit into them.
+            InputError: pictures that do not go with the clips, a move that does not fit into them, or a mask.
         """
+        if denoise_mask is not None:
+            # The masked part would be held at the moved picture, not at the artist's latent.
+            remedy = "Take the mask off, or use moves that a LoRA carries."
+            raise InputError(explain("no noise mask beside a training-free camera", "one", remedy))
         guider = executor.class_obj
         entries = conditions(guider.conds)
         rate = clip_rate(entries)
@@ -83,13 +87,13 @@ class StartMoved:
         told = {name: [entry.copy() for entry in half] for name, half in guider.conds.items()}
         report = _counted(callback, 0, count)
         start = latent_image if moved is None else moved
-        samples = executor(noise, start, sampler, rough, denoise_mask, report, disable_pbar, seed)
+        samples = executor(noise, start, sampler, rough, None, report, disable_pbar, seed)
         guider.conds = told
         put_right = self._put_right(samples, courses, frames, rate)
         generators = [clip_generator(one, Stream.STEER) for one in clip_seeds(seed or 0, len(courses))]
         fresh = draw(generators, (frames, *noise.shape[1:])).flatten(0, 1)
         report = _counted(callback, len(rough) - 1, count)
-        return executor(fresh, put_right, sampler, fine, denoise_mask, report, disable_pbar, seed)
+        return executor(fresh, put_right, sampler, fine, None, report, disable_pbar, seed)
 
     def _encode(self, pixels: Tensor) -> Tensor:
         return for_host(self._source.vae.encode)(pixels)

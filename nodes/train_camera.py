@@ -43,6 +43,15 @@ class SVDStudioTrainCameraLora(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, model: str | None, learn_from: str | None, folder: str | None, **_given: object) -> str:
+        """Train again when photographs or the model have changed under the same names."""
+        if model is None or learn_from is None or folder is None:
+            return ""
+        from .training import contents
+
+        return contents(catalog.find(model), learn_from, folder)
+
+    @classmethod
     def execute(
         cls,
         model: str,

@@ -17,10 +17,12 @@ from ..svd_core.training.camera import CameraTrainOptions, CameraTrainResult, be
 from ..svd_core.training.camera_sources import SourceChoice
 from ..svd_core.training.camera_writing import scores
 from ..svd_core.video_io import atomic_file
-from .catalog import CAMERA_LORAS
+from .catalog import CAMERA_LORAS, fingerprint
 from .host import check_interrupt, folder_paths, management, work_report
 
 _RUNS = "svd_camera_training"
+DRAWN = "drawn worlds"
+"""The source that needs no files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,8 @@ def train_for_host(wish: Wish) -> tuple[str, Tensor, str]:
 
 def _options(wish: Wish) -> CameraTrainOptions:
     source = _source(wish)
-    mark = hashlib.sha256(repr(wish).encode()).hexdigest()[:16]
+    # Other photographs or another model under the same name are another run, not one to go on with.
+    mark = hashlib.sha256(f"{wish}|{contents(wish.model, wish.learn_from, wish.folder)}".encode()).hexdigest()[:16]
     run = Path(folder_paths.get_output_directory()) / _RUNS / f"{wish.preset}-{mark}"
     return CameraTrainOptions(
         out=run,
@@ -90,10 +93,25 @@ def _options(wish: Wish) -> CameraTrainOptions:
     )
 
 
+def contents(model: Path, learn_from: str, folder: str) -> str:
+    """Changes with the model's file and with the files learnt from.
+
+    Raises:
+        InputError: as in `train_for_host`.
+    """
+    if learn_from == DRAWN:
+        return fingerprint(model)
+    return f"{fingerprint(model)}|{fingerprint(_learnt_from(folder))}"
+
+
+def _learnt_from(folder: str) -> Path:
+    return _inside(Path(folder_paths.get_input_directory()), folder, "folder")
+
+
 def _source(wish: Wish) -> SourceChoice:
-    if wish.learn_from == "drawn worlds":
+    if wish.learn_from == DRAWN:
         return SourceChoice()
-    folder = _inside(Path(folder_paths.get_input_directory()), wish.folder, "folder")
+    folder = _learnt_from(wish.folder)
     return SourceChoice(images=folder) if wish.learn_from == "photos" else SourceChoice(clips=folder)
 
 

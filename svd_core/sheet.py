@@ -55,7 +55,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, top + row_height * len(rows) - _ROW_GAP + _MARGIN), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        _write(draw, (_MARGIN, _MARGIN), title, _TITLE_SIZE, _LABEL, width - 2 * _MARGIN)
+        write_line(draw, (_MARGIN, _MARGIN), title, _TITLE_SIZE, _LABEL, width - 2 * _MARGIN)
     for row, strip in zip(rows, strips, strict=True):
         _heading(draw, row, top, width)
         sheet.paste(strip, (_MARGIN, top + _LABEL_SIZE + _GAP * 2))
@@ -99,15 +99,15 @@ def _strip(frames: Tensor, columns: int, height: int) -> Image.Image:
 
 
 def _heading(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, width: int) -> None:
-    right = _write(draw, (_MARGIN, top), row.label, _LABEL_SIZE, _LABEL, width - 2 * _MARGIN)
+    right = write_line(draw, (_MARGIN, top), row.label, _LABEL_SIZE, _LABEL, width - 2 * _MARGIN)
     left = right + 3 * _GAP
-    _write(draw, (left, top), row.caption, _LABEL_SIZE, _CAPTION, width - _MARGIN - left)
+    write_line(draw, (left, top), row.caption, _LABEL_SIZE, _CAPTION, width - _MARGIN - left)
 
 
-def _write(
+def write_line(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], room: int
 ) -> int:
-    """Write one line into `room` pixels; returns where it ends."""
+    """Write one line into `room` pixels, cut with an ellipsis; returns where it ends."""
     font = ImageFont.load_default(size)
     lengths = range(len(text), 0, -1)
     cuts = (text if kept == len(text) else text[:kept] + "..." for kept in lengths)

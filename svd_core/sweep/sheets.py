@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..errors import FileFormatError, InputError, SvdError, explain
+from ..sheet import write_line
 from ..video_io.atomic import atomic_file
 from .axes import Axis
 from .folder import PLAN
@@ -121,19 +122,19 @@ def draw_page(
     drawn = Image.new("RGB", size, _BACKGROUND)
     pen = ImageDraw.Draw(drawn)
     if page.title:
-        _text(pen, (_MARGIN, _MARGIN), page.title, _LABEL, size[0] - 2 * _MARGIN)
+        write_line(pen, (_MARGIN, _MARGIN), page.title, _TEXT - 2, _LABEL, size[0] - 2 * _MARGIN)
     for column, name in enumerate(page.columns):
-        _text(pen, (left + column * step_x, top - _TEXT - _GAP), name, _LABEL, width)
+        write_line(pen, (left + column * step_x, top - _TEXT - _GAP), name, _TEXT - 2, _LABEL, width)
     for row, (name, line) in enumerate(zip(page.rows, tiles, strict=True)):
         y = top + row * step_y
-        _text(pen, (_MARGIN, y), name, _LABEL, _ROW_LABEL - _GAP)
+        write_line(pen, (_MARGIN, y), name, _TEXT - 2, _LABEL, _ROW_LABEL - _GAP)
         for column, tile in enumerate(line):
             record, x = page.cells[row][column], left + column * step_x
             if tile is None:
                 pen.rectangle((x, y, x + width - 1, y + height - 1), _HOLE if record is None else _FAILED)
             else:
                 drawn.paste(tile, (x, y))
-            _text(pen, (x, y + height + 2), caption(record), _CAPTION, width)
+            write_line(pen, (x, y + height + 2), caption(record), _TEXT - 2, _CAPTION, width)
     return drawn
 
 
@@ -203,11 +204,3 @@ def _frames(record: Record, folder: Path, height: int, count: int) -> list[Image
     except (FileFormatError, InputError):
         # Deleted or damaged since: a hole says it well enough.
         return []
-
-
-def _text(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, colour: tuple[int, int, int], room: int) -> None:
-    font = ImageFont.load_default(_TEXT - 2)
-    shown = text
-    while shown and pen.textlength(shown, font) > room:
-        shown = shown[:-4] + "..." if len(shown) > 4 else ""
-    pen.text(at, shown, fill=colour, font=font)

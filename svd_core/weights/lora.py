@@ -92,7 +92,7 @@ def _shaped(half: Tensor, kernel: list[int]) -> Tensor:
 def _resolved(file: Path, facts: LoraFacts, deltas: dict[str, LowRank], metadata: Mapping[str, str]) -> CameraLora:
     tags = facts.tags
     return CameraLora(
-        name=_name(file),
+        name=name_of(file),
         deltas=deltas,
         dialect=facts.dialect,
         rank=facts.rank,
@@ -108,7 +108,7 @@ def _resolved(file: Path, facts: LoraFacts, deltas: dict[str, LowRank], metadata
     )
 
 
-def _name(file: Path) -> str:
+def name_of(file: Path) -> str:
     """The file's stem; files that all have the same name are called by their folder."""
     return file.parent.name if file.name in ADAPTER_FILES and file.parent.name else file.stem
 

@@ -105,6 +105,15 @@ def test_what_cannot_be_is_refused(
         pack[1]("nodes.training").train_for_host(wish(pack, places, **changes))
 
 
+def test_other_photographs_are_another_run(pack: tuple[FakeHost, Any], places: Path) -> None:
+    training = pack[1]("nodes.training")
+    asked = wish(pack, places)
+    before = training._options(asked).out
+    assert training._options(asked).out == before
+    (places / "input/mine/one_more.png").write_bytes((places / "input/mine/0.png").read_bytes())
+    assert training._options(asked).out != before
+
+
 def test_measuring_judges_the_camera_that_was_asked_for(pack: tuple[FakeHost, Any]) -> None:
     load = pack[1]
     stack, move = load("svd_core.camera.stack"), load("svd_core.camera.move")
