@@ -25,7 +25,7 @@ from ..svd_core.types import Frames
 from .conditioning import for_host, pixels_per_cell
 from .decoding import decode_for_host
 from .host import VAE
-from .host_camera import clip_frames, clip_rate, conditions
+from .host_camera import WHOLE_RUN, clip_frames, clip_rate, conditions
 
 # What the decoder node does when it is left alone.
 _CHUNK, _OVERLAP = 8, 4
@@ -83,6 +83,8 @@ class StartMoved:
         height, width = noise.shape[-2:]
         rough, fine = halves(sigmas.cpu(), height, width, moving=moved is not None, freedom=self._source.freedom)
         count = len(rough) + len(fine) - 2
+        # Step ranges of LoRAs count over the run asked for, not over each of the two; the host drops the entry.
+        guider.model_options.setdefault("transformer_options", {}).setdefault(WHOLE_RUN, sigmas)
         # A run changes what the guider was told to its own needs; the second one starts from the same words.
         told = {name: [entry.copy() for entry in half] for name, half in guider.conds.items()}
         report = _counted(callback, 0, count)

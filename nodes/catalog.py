@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..svd_core.errors import InputError, explain
-from .host import folder_paths
+from .host import folder_paths, register_folder
 
 EMBEDDED = "nano (embedded)"
 _FOLDER_MARK = "diffusers: "
 CAMERA_LORAS = "svd_camera_loras"
+# The newer hosts' own folder, and the one older packs agreed on.
+INTERPOLATORS = ("frame_interpolation", "rife")
+_INTERPOLATOR_KINDS = (".safetensors", ".sft", ".pth", ".pt", ".pkl")
+# Where another pack keeps what it downloads: most artists' RIFE files are there.
+_OTHER_PACK = Path("ComfyUI-Frame-Interpolation") / "ckpts" / "rife"
 # How names of the lists begin -> the host's folder they lie in; the empty one comes last.
 _MARKS = {"camera lora: ": CAMERA_LORAS, "lora: ": "loras", "": "checkpoints"}
 _INDEX = "model_index.json"
@@ -52,6 +57,36 @@ def find_lora(name: str) -> Path:
     if path is None or not path.exists():
         expected = f"a .safetensors file of ComfyUI/models/{CAMERA_LORAS} or ComfyUI/models/loras"
         raise InputError(explain(expected, f"no {name!r}", "Put the file there and refresh the page (R)."))
+    return path
+
+
+def register_interpolators() -> None:
+    """Make the folders of frame interpolators known to the host."""
+    for name in INTERPOLATORS:
+        register_folder(name)
+    known = "custom_nodes" in folder_paths.folder_names_and_paths
+    for custom in folder_paths.get_folder_paths("custom_nodes") if known else ():
+        folder_paths.add_model_folder_path(INTERPOLATORS[-1], str(Path(custom) / _OTHER_PACK))
+
+
+def interpolator_names() -> list[str]:
+    """Files that may be frame interpolators; a name in both folders means the first."""
+    names = (name for folder in INTERPOLATORS for name in _names(folder) if name.lower().endswith(_INTERPOLATOR_KINDS))
+    return list(dict.fromkeys(names))
+
+
+def find_interpolator(name: str) -> Path:
+    """Where a name of `interpolator_names` lies.
+
+    Raises:
+        InputError: it is not in the list, or the file has gone.
+    """
+    listed = (_listed(folder, name) for folder in INTERPOLATORS if name in interpolator_names())
+    path = next((path for path in listed if path is not None and path.exists()), None)
+    if path is None:
+        expected = " or ".join(f"ComfyUI/models/{folder}" for folder in INTERPOLATORS)
+        remedy = "Put the file there and refresh the page (R)."
+        raise InputError(explain(f"a RIFE file of {expected}", f"no {name!r}", remedy))
     return path
 
 

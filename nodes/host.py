@@ -28,6 +28,7 @@ import folder_paths
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
 from comfy_api.latest import ComfyExtension, InputImpl, Types, io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 from PIL import Image
@@ -54,12 +55,14 @@ __all__ = [
     "BaseModel",
     "ClipVisionOutput",
     "ComfyExtension",
+    "ExecutionBlocker",
     "LatentFormat",
     "ModelPatcher",
     "ModelType",
     "StableDiffusionLatents",
     "SvdModelBase",
     "SvdModelConfig",
+    "both_ways_sampling",
     "cast_on_use",
     "check_interrupt",
     "conds",
@@ -78,6 +81,7 @@ __all__ = [
     "quietly",
     "register_folder",
     "send_to_page",
+    "two_predictions",
     "ui",
     "utils",
     "video",
@@ -204,6 +208,40 @@ def guided_sampling(
     start = comfy.sample.fix_empty_latent_channels(model, start)
     samples = guider.sample(noise, start, sampler, sigmas, denoise_mask=mask, disable_pbar=True, seed=seed)
     return samples.to(management.intermediate_device())
+
+
+def both_ways_sampling(
+    model: ModelPatcher,
+    ways: dict[str, tuple[list[list[Any]], list[list[Any]]]],
+    sampler: object,
+    sigmas: Tensor,
+    noise: Tensor,
+    start: Tensor,
+    seed: int,
+) -> Tensor:
+    """`guided_sampling` with several pairs of conditioning by name; the sampler asks for each by `two_predictions`."""
+    guider = comfy.samplers.CFGGuider(model)
+    for name, (positive, negative) in ways.items():
+        guider.inner_set_conds({f"positive {name}": positive, f"negative {name}": negative})
+    start = comfy.sample.fix_empty_latent_channels(model, start)
+    samples = guider.sample(noise, start, sampler, sigmas, disable_pbar=True, seed=seed)
+    return samples.to(management.intermediate_device())
+
+
+def two_predictions(
+    guider: object, name: str, extra: dict[str, Any]
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The estimates without and with the picture of one pair of conditioning, in one call where memory allows."""
+    run: Any = guider
+    pair = [run.conds[f"positive {name}"], run.conds[f"negative {name}"]]
+
+    def predict(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        check_interrupt()
+        levels = torch.full((len(x),), float(sigma), device=x.device)
+        made = comfy.samplers.calc_cond_batch(run.inner_model, pair, x, levels, extra["model_options"])
+        return made[1], made[0]
+
+    return predict
 
 
 def masked_denoiser(

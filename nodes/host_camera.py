@@ -23,6 +23,9 @@ from .host_unet import HostUNet
 Make = Callable[[int, float], Sequence[Placed]]
 """LoRAs and strengths for clips of so many frames at so many a second; the LoRAs are always the same ones."""
 
+WHOLE_RUN = "svd_studio_sigmas"
+"""Entry of `transformer_options`: the schedule as the artist asked for it, where one run is made of several."""
+
 _NETWORK = "diffusion_model."
 _UNKNOWN_FPS = 8.0
 
@@ -80,8 +83,8 @@ class HostCamera:
         self._tuned = (frames, self._fps)
 
     def _portion(self, options: Mapping[str, Any]) -> float:
-        """Step / steps; 0 where a caller without a schedule asks the network."""
-        sigmas, now = options.get("sample_sigmas"), options.get("sigmas")
+        """Step / steps of the whole run; 0 where a caller without a schedule asks the network."""
+        sigmas, now = options.get(WHOLE_RUN, options.get("sample_sigmas")), options.get("sigmas")
         if sigmas is None or now is None:
             return 0.0
         if self._levels is None or self._levels[0] is not sigmas:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .host import io
+from .load_interpolator import SOCKET
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,5 +162,21 @@ def _picture_inputs() -> list[io.Input]:
             optional=True,
             tooltip="Where the result lies: in ram, or on disk in ComfyUI's temp folder, which any node can read as "
             "usual. auto takes the disk from 1 GB on.",
+        ),
+        io.Float.Input(
+            "flow_scale",
+            default=1.0,
+            min=0.1,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            tooltip="Engine flow: size at which motion is looked for, as a factor of the frames'. 0.5 makes large "
+            "frames (1080p, 4K) two to four times faster and costs fine detail in thin moving things.",
+        ),
+        io.Custom(SOCKET).Input(
+            "engine_model",
+            optional=True,
+            tooltip="A frame interpolation model of Load SVD Interpolator or of ComfyUI's own loader: it makes the new "
+            "frames in place of flow.",
         ),
     ]

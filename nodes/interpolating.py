@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from contextlib import suppress
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..svd_core.errors import InputError, OutputError, choose_from, explain
-from ..svd_core.interpolation import Plan, Report, parse_pairs, parse_times, retime, to_rate
+from ..svd_core.interpolation import Engine, Plan, Report, parse_pairs, parse_times, retime, to_rate
+from ..svd_core.interpolation.engines import Flow
 from .host import folder_paths, management, work_report
 
 _MEMORY = ("auto", "ram", "disk")
@@ -37,6 +39,8 @@ def interpolate(
     pairs: str = "",
     pairs_mode: str = "skip",
     memory: str = "auto",
+    flow_scale: float = 1.0,
+    engine_model: object = None,
 ) -> tuple[Tensor, float, int, Tensor, str]:
     """Frames, rate, count, mask of the made frames and the report, for frames `T H W C` in [0, 1].
 
@@ -55,19 +59,23 @@ def interpolate(
         pairs=parse_pairs(pairs),
         pairs_mode=pairs_mode,
     )
+    chosen = _engine(engine, flow_scale, engine_model, images)
     count, report = plan.count(len(images)), Report()
     told = work_report()
     result = new_frames((count, *images.shape[1:]), memory)
     flags = torch.zeros(count)
     device = management.get_torch_device()
-    shown = retime(images, len(images), plan, engine=engine, cut_guard=cut_guard, device=device, report=report)
+    shown = retime(images, len(images), plan, engine=chosen, cut_guard=cut_guard, device=device, report=report)
     for index, frame in enumerate(shown):
         result[index] = frame.pixels
         flags[index] = float(frame.synthesised)
         told(index + 1, count)
     # One number a frame, shown as a whole picture without the memory of one.
     mask = flags[:, None, None].expand(count, *images.shape[1:3])
-    return result, float(rate * plan.rate), count, mask, "\n".join(report.lines())
+    lines = report.lines()
+    if not isinstance(chosen, str):
+        lines += [f"New frames by {chosen.name}.", *getattr(chosen, "notices", [])]
+    return result, float(rate * plan.rate), count, mask, "\n".join(lines)
 
 
 def new_frames(shape: tuple[int, ...], memory: str) -> Tensor:
@@ -92,13 +100,33 @@ def new_frames(shape: tuple[int, ...], memory: str) -> Tensor:
         raise OutputError(explain(f"{size / 2**30:.1f} GB of disk for the frames", found, remedy))
     path = folder / f"svd_studio_frames_{uuid.uuid4().hex}.bin"
     try:
+        _reserve(path, size)
         return torch.from_file(str(path), shared=True, size=size // 4, dtype=torch.float32).reshape(shape)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise OutputError(explain(f"to make {path}", str(error), "Check the disk, or set memory to ram.")) from error
     finally:
         # The mapping keeps the file alive; Windows refuses, and the host empties its temp folder at start.
         with suppress(OSError):
             path.unlink()
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take the room now: a mapped page that finds the disk full later ends the whole program."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("xb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _engine(name: str, flow_scale: float, model: object, images: Tensor) -> str | Engine:
+    """The engine of that name; a connected model takes the place of flow. With nothing to make it is not loaded."""
+    if not name.startswith("flow") or len(images) < 2:
+        return name
+    if model is None:
+        return name if flow_scale == 1 else Flow(scale=flow_scale)
+    from .host_interpolation import host_engine
+
+    return host_engine(model, *images.shape[1:3])
 
 
 def _factor(mode: str, factor: float, rate: Fraction, fps: float) -> Fraction:

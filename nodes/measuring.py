@@ -9,11 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from ..svd_core.camera.meter import Track, measure
+from ..svd_core.camera.moves import UNITS
 from ..svd_core.camera.stack import CameraStack
 from ..svd_core.metrics import ClipReport, clip_report
 from ..svd_core.metrics.asked import asked_motion
 from ..svd_core.metrics.track_plot import track_plot
-from ..svd_core.metrics.verdict import UNITS, Verdict, verdict
+from ..svd_core.metrics.verdict import Verdict, verdict
 from ..svd_core.types import Frames
 from ..svd_core.video_io.images import decode_rgb
 

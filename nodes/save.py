@@ -28,7 +28,7 @@ class SVDStudioSaveClip(io.ComfyNode):
             category="SVD Studio",
             description="Saves clips to ComfyUI's output folder with the graph inside, and shows them on the node.",
             is_output_node=True,
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             inputs=_inputs(),
             outputs=[
                 io.Video.Output(
@@ -70,11 +70,16 @@ class SVDStudioSaveClip(io.ComfyNode):
         quality: str = "high",
     ) -> io.NodeOutput:
         from ..svd_core.video_io.codecs import Encoding
-        from .saving import Clip, graph_in_file, save_clips
+        from .saving import Clip, cell_of, graph_in_file, save_cell, save_clips
 
         clips = Clip.split(images, frames, fps)
         inside = graph_in_file(cls.hidden.prompt, cls.hidden.extra_pnginfo, notes)
-        files = save_clips(clips, filename, format, inside, Encoding(codec, quality))
+        encoding = Encoding(codec, quality)
+        cell = cell_of(cls.hidden.prompt, cls.hidden.unique_id)
+        if cell is None:
+            files = save_clips(clips, filename, format, inside, encoding)
+        else:
+            files = save_cell(clips, cell, format, inside, encoding)
         shown = [ui.SavedResult(file.name, file.subfolder, io.FolderType.output) for file in files]
         preview = ui.PreviewVideo(shown) if format in _VIDEOS else ui.SavedImages(shown, is_animated=format != "png")
         return io.NodeOutput([clip.video() for clip in clips], "\n".join(file.path for file in files), ui=preview)
@@ -96,7 +101,8 @@ def _inputs() -> list[io.Input]:
             default="svd/%date%_clip",
             tooltip="Name in ComfyUI's output folder, without ending; slashes make folders, a counter is added. "
             "%date%, %time%, %date:yyMMdd%, %stem% (of the loaded picture), %width%, %height%, %frames%, %fps%, and "
-            "any value of the graph such as %seed% or %motion_bucket% are filled in.",
+            "any value of the graph such as %seed% or %motion_bucket% are filled in. In a sweep clips are named after "
+            "their cells and go to output/svd_sweeps.",
         ),
         io.Combo.Input(
             "format",

@@ -70,7 +70,7 @@ class SavedFile:
 def graph_in_file(prompt: Graph | None, extra: Mapping[str, object] | None, notes: str) -> Inside:
     """The graph for the file, unless the user runs with --disable-metadata, and its values for the name."""
     graph = prompt or {}
-    values = graph_values(graph)
+    values = {**graph_values(graph), **_swept_values(graph)}
     if not metadata_allowed():
         return Inside(tags={}, settings={}, values=values)
     tags = {"prompt": json.dumps(graph)} if graph else {}
@@ -92,9 +92,76 @@ def graph_values(graph: Graph) -> dict[str, object]:
             if isinstance(value, str | int | float):
                 values.setdefault(name, value)
                 values.setdefault(f"{kind}.{name}", value)
-                if name == "image" and kind.startswith("LoadImage"):
+                if _is_picture(kind, name, node):
                     values.setdefault("stem", PurePosixPath(str(value)).stem)
     return values
+
+
+def _swept_values(graph: Graph) -> dict[str, object]:
+    """Of the cell a graph with sweep nodes stands at when it is queued the ordinary way."""
+    from ..svd_core.sweep.graph import CELL, cell_values
+    from .sweeping import find
+
+    if all(node.get("class_type") != CELL for node in graph.values()):
+        return {}
+    found = cell_values(graph, find)
+    values: dict[str, object] = {name: value for name, (_, value) in found.items()}
+    for axis, value in found.values():
+        if axis.kind == "images":
+            values.setdefault("stem", PurePosixPath(str(value)).stem)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class CellMark:
+    """Which cell of which sweep of this server a clip is."""
+
+    sweep: str
+    cell: str
+
+
+def cell_of(prompt: Graph | None, node: str | None) -> CellMark | None:
+    """The cell a sweep's feeder has written into the prompt at this node, None in any other prompt."""
+    from ..svd_core.sweep.feeder import MARK
+
+    mark = (prompt or {}).get(node or "", {}).get("inputs", {}).get(MARK)
+    if not isinstance(mark, dict) or not all(isinstance(mark.get(name), str) for name in ("sweep", "cell")):
+        return None
+    return CellMark(mark["sweep"], mark["cell"])
+
+
+def save_cell(clips: Sequence[Clip], mark: CellMark, kind: str, inside: Inside, encoding: Encoding) -> list[SavedFile]:
+    """Write the clip of a sweep's cell into the sweep's folder and put it on record there.
+
+    Raises:
+        InputError: several clips, or a sweep that is not at work here.
+        OutputError: the disk is full or failed.
+    """
+    from .sweeping import root, sweeps
+
+    if len(clips) != 1:
+        remedy = "Set frames of Save Clip to 0, or sweep over single pictures."
+        raise InputError(explain("one clip a cell", f"{len(clips)}", remedy))
+    (clip,) = clips
+    pixels = clip.frames.pixels
+
+    def write(target: Path, told: Mapping[str, object]) -> Mapping[str, object]:
+        count, height, width, _ = pixels.shape
+        facts = {"width": width, "height": height, "frames": count, "fps": f"{float(clip.frames.fps):g}"}
+        settings = {**inside.settings, **facts, **told} if metadata_allowed() else {"cell": told["cell"]}
+        frames = _watched(pixels, work_report(), 0, count)
+        write_frames(frames, target, clip.frames.fps, settings, inside.tags, encoding)
+        return settings
+
+    file = sweeps().save(mark.sweep, mark.cell, "" if kind == "png" else f".{kind}", write)
+    return _listed(file, os.path.join(root().name, mark.sweep, "cells"))
+
+
+def _is_picture(kind: str, name: str, node: Mapping[str, Any]) -> bool:
+    """Whether an input is the name of a picture that the node loads."""
+    if kind == "SVDStudioSweepValue":
+        return name == "value" and node["inputs"].get("kind") == "images"
+    return name == "image" and kind.startswith("LoadImage")
 
 
 def save_clips(clips: Sequence[Clip], template: str, kind: str, inside: Inside, encoding: Encoding) -> list[SavedFile]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from .camera.move import CameraStack, Move, join, mix
     from .config import ModelConfig
     from .errors import SvdError
+    from .in_betweening.run import in_between
     from .interpolation import interpolate
     from .pipeline import animate
     from .types import Frames, ImageConditioning, MotionControls, StepInfo
     from .video_io import read_clip, read_image, write_clip
     from .weights.build import SvdModel, load_model
     from .weights.lora import load_camera_lora, save_camera_lora
+    from .weights.rife import load_interpolator
     from .weights.save import save_model
 
 __all__ = [
@@ -39,9 +41,11 @@ __all__ = [
     "__version__",
     "animate",
     "attach",
+    "in_between",
     "interpolate",
     "join",
     "load_camera_lora",
+    "load_interpolator",
     "load_model",
     "measure",
     "mix",
@@ -67,9 +71,11 @@ _HOMES = {
     "Track": ".camera.meter",
     "animate": ".pipeline",
     "attach": ".camera.adapter",
+    "in_between": ".in_betweening.run",
     "interpolate": ".interpolation",
     "join": ".camera.move",
     "load_camera_lora": ".weights.lora",
+    "load_interpolator": ".weights.rife",
     "load_model": ".weights.build",
     "measure": ".camera.meter",
     "mix": ".camera.move",

@@ -16,6 +16,7 @@ from .errors import FileFormatError, InputError, explain
 TemporalRes = Literal["res3d"]
 TemporalAttention = Literal["mix"]
 PositionCode = Literal["index_mlp"]
+InterpolatorForm = Literal["masked", "residual"]
 Preprocessing = Literal["sgm", "host"]
 Family = Literal["svd", "sv3d_u", "sv3d_p"]
 GuidanceShape = Literal["constant", "linear", "triangle", "trapezoid", "cosine", "hold"]
@@ -197,6 +198,27 @@ class ModelConfig:
             ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterpolatorConfig:
+    """The inflated UNet between two key frames: `frames` in all, the first and last of them given.
+
+    "masked": noisy latents, then {start, mask token ..., end}, then a mask channel (Blattmann et al. 2023, appendix
+    D.5); Framer (Wang et al. 2024) leaves the channel out. "residual": start, end and time for every frame between,
+    answered in one call by what the blend of both lacks.
+    """
+
+    name: str
+    form: InterpolatorForm
+    unet: UNetConfig
+    frames: int = 5
+    mask_channel: bool = True
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of one frame's latent."""
+        return self.unet.out_channels
+
+
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
     """JSON knows lists only; the configs hold tuples so that they stay hashable."""
     return {
@@ -354,3 +376,14 @@ NANO = ModelConfig(
 )
 
 PRESETS: dict[str, ModelConfig] = {preset.name: preset for preset in (SVD, SVD_XT, SVD_XT_1_1, SV3D_U, SV3D_P, NANO)}
+
+# The paper's (4 noise, 4 condition, 1 mask), Framer's, and the embedded model's: narrower, and without noise.
+SVD_INTERPOLATOR = InterpolatorConfig(
+    name="svd_interpolator", form="masked", unet=dataclasses.replace(_SVD_UNET, in_channels=9)
+)
+FRAMER = InterpolatorConfig(name="framer", form="masked", unet=_SVD_UNET, frames=14, mask_channel=False)
+NANO_INTERPOLATOR = InterpolatorConfig(
+    name="nano_interpolator",
+    form="residual",
+    unet=dataclasses.replace(NANO.unet, in_channels=17, channels=(64, 64), head_channels=32, norm_groups=16),
+)

@@ -106,7 +106,7 @@ def sample_directed(
         return run(resolved, on_step)
 
     def encode(pixels: Tensor) -> Tensor:
-        return _encode(model, pixels)
+        return encode_frames(model, pixels)
 
     freedom = direction.freedom
     starts = [start_from(course, encode, freedom=freedom) for course in direction.courses]
@@ -137,7 +137,8 @@ def _counted(on_step: OnStep | None, before: int, total: int) -> OnStep | None:
     return lambda step: on_step(replace(step, index=step.index + before, total=total))
 
 
-def _encode(model: SvdModel, pixels: Tensor) -> Tensor:
+def encode_frames(model: SvdModel, pixels: Tensor) -> Tensor:
+    """Pixels `N 3 H W` in [-1, 1] -> latents `N c h w` on the CPU, times the scale factor."""
     home = next(model.autoencoder.parameters())
     scale = model.config.autoencoder.scale_factor
     with torch.no_grad():

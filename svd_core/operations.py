@@ -20,6 +20,7 @@ class Operations(Protocol):
     Linear: type[nn.Linear]
     Conv2d: type[nn.Conv2d]
     Conv3d: type[nn.Conv3d]
+    ConvTranspose2d: type[nn.ConvTranspose2d]
     GroupNorm: type[nn.GroupNorm]
     LayerNorm: type[nn.LayerNorm]
 
@@ -40,13 +41,24 @@ class Layers:
         return self.operations.Linear(inputs, outputs, bias=bias, device=self.device, dtype=self.dtype)
 
     def conv2d(
-        self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, padding: int | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
     ) -> nn.Conv2d:
         """Convolution over h w; padding keeps the size at stride 1 unless given."""
         pad = kernel // 2 if padding is None else padding
         return self.operations.Conv2d(
-            inputs, outputs, kernel, stride=stride, padding=pad, device=self.device, dtype=self.dtype
+            inputs, outputs, kernel, stride=stride, padding=pad, groups=groups, device=self.device, dtype=self.dtype
         )
+
+    def upsampling(self, inputs: int, outputs: int) -> nn.ConvTranspose2d:
+        """Transposed convolution over h w, kernel 4, to twice the size."""
+        return self.operations.ConvTranspose2d(inputs, outputs, 4, 2, 1, device=self.device, dtype=self.dtype)
 
     def conv_time(self, inputs: int, outputs: int, kernel: int) -> nn.Conv3d:
         """Convolution over t alone, as a 3-D kernel `(k, 1, 1)`."""

@@ -299,14 +299,15 @@ def _decode(model: SvdModel, latents: Tensor, plan: DecodePlan, on_decode: OnDec
 def guided_denoiser(unet: VideoUNet, conditioning: ImageConditioning, weights: Tensor, plan: ExecutionPlan) -> Denoiser:
     """The UNet bound to B clips and their guidance (weights `B T`), laid out as the plan says."""
     if not needs_unconditional(weights):
-        return _denoiser(unet, conditioning, plan)
+        return clip_denoiser(unet, conditioning, plan)
     nothing = conditioning.unconditional()
     if plan.batched_guidance:
-        return guided_together(_denoiser(unet, stacked(nothing, conditioning), plan), weights)
-    return guided_in_turn(_denoiser(unet, nothing, plan), _denoiser(unet, conditioning, plan), weights)
+        return guided_together(clip_denoiser(unet, stacked(nothing, conditioning), plan), weights)
+    return guided_in_turn(clip_denoiser(unet, nothing, plan), clip_denoiser(unet, conditioning, plan), weights)
 
 
-def _denoiser(unet: VideoUNet, conditioning: ImageConditioning, plan: ExecutionPlan) -> VDenoiser:
+def clip_denoiser(unet: VideoUNet, conditioning: ImageConditioning, plan: ExecutionPlan) -> VDenoiser:
+    """The UNet bound to B clips, without guidance."""
     home, dtype = hoist_device(unet), _home(unet)[1]
     hoisted = HoistedUNet(
         unet,

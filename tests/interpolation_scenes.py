@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CLASSES = ("translate", "zoom", "rotate", "large", "occlude", "occl_large")
+# What affine layers do not fit, or what hides them.
+HARDER = ("waves", "perspective", "noise", "title_thin", "title_thick")
+NOISE = 0.03
 TIMES = (0.25, 0.5, 0.75)
 Motion = Callable[[Tensor, float], Tensor]
 """Where the points `H W 2` of the frame at a time were at time 0, pixels from the frame's centre."""
@@ -45,6 +48,16 @@ class Scene:
 
     layers: tuple[Layer, ...]
     size: tuple[int, int]
+    grain: int | None = None
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The frames at 0 and 1 as a camera gives them: with 3 % noise where `grain`, its seed, is given."""
+        frames = self.at(0), self.at(1)
+        if self.grain is None:
+            return frames
+        generator = torch.Generator().manual_seed(self.grain)
+        one, two = ((frame + NOISE * torch.randn(frame.shape, generator=generator)).clamp(0, 1) for frame in frames)
+        return one, two
 
     def at(self, time: float) -> Tensor:
         """The frame `H W 3` float32 in [0, 1]."""
@@ -64,9 +77,17 @@ class Scene:
 
 def scene(kind: str, seed: int, size: tuple[int, int] = (256, 448)) -> Scene:
     """A random scene of a class; `seed` fixes it."""
-    rng = np.random.default_rng([CLASSES.index(kind), seed])
+    rng = np.random.default_rng([(*CLASSES, *HARDER).index(kind), seed])
     unit = min(size) / 256
     back = texture(rng, 2 * max(size))
+    if kind in HARDER:
+        motion = {"waves": waves, "perspective": tilted}.get(kind)
+        layers = [Layer(back, motion(rng, size) if motion else shift(rng, 4 * unit, 14 * unit))]
+        if kind.startswith("title"):
+            colour = torch.from_numpy(rng.random(3) * 0.3 + rng.choice([0.0, 0.7]))
+            plain = colour[:, None, None].expand(1, 3, 8, 8)
+            layers.append(Layer(plain, lambda points, _: points, title(rng, size, thick=kind == "title_thick")))
+        return Scene(tuple(layers), size, seed if kind == "noise" else None)
     if kind in ("zoom", "rotate"):
         sign = rng.choice([-1, 1])
         log_scale = sign * rng.uniform(0.06, 0.14) if kind == "zoom" else 0.0
@@ -97,6 +118,58 @@ def similarity(log_scale: float, angle: float) -> Motion:
         return points @ (scale * torch.tensor(matrix, dtype=torch.float64)).T
 
     return back
+
+
+def waves(rng: np.random.Generator, size: tuple[int, int]) -> Motion:
+    """A smooth bend of every point by its own few pixels."""
+    span = min(size)
+    parts = [
+        (
+            torch.tensor([math.cos(heading), math.sin(heading)], dtype=torch.float64) * (2 * math.pi / length),
+            torch.from_numpy(rng.normal(size=2)) * 0.012 * length,
+            rng.uniform(0, 2 * math.pi),
+        )
+        for length, heading in ((rng.uniform(0.7, 1.5) * span, rng.uniform(0, 2 * math.pi)) for _ in range(3))
+    ]
+
+    def move(points: Tensor) -> Tensor:
+        bends = (torch.sin(points @ wave + phase)[..., None] * reach for wave, reach, phase in parts)
+        return sum(bends, torch.zeros_like(points))
+
+    return _gliding(move)
+
+
+def tilted(rng: np.random.Generator, size: tuple[int, int]) -> Motion:
+    """A plane that tips away from the camera and slides."""
+    lean = torch.from_numpy(rng.uniform(-0.12, 0.12, 2)) / max(size)
+    step = torch.from_numpy(rng.uniform(-6, 6, 2)) * min(size) / 256
+    return _gliding(lambda points: points / (1 + points @ lean)[..., None] + step - points)
+
+
+def _gliding(move: Callable[[Tensor], Tensor]) -> Motion:
+    """Every point on a straight way of constant speed, found from where it is by a fixed point."""
+
+    def back(points: Tensor, time: float) -> Tensor:
+        home = points
+        for _ in range(12):
+            home = points - time * move(home)
+        return home
+
+    return back
+
+
+def title(rng: np.random.Generator, size: tuple[int, int], *, thick: bool) -> Callable[[Tensor], Tensor]:
+    """Coverage of two lines of letters that stand still."""
+    height, width = size
+    canvas = np.zeros((height, width), np.uint8)
+    for row in (0.35, 0.75):
+        place = (int(rng.uniform(0.03, 0.2) * width), int((row + rng.uniform(-0.08, 0.08)) * height))
+        word = "".join(chr(65 + int(letter)) for letter in rng.integers(0, 26, 6 if thick else 9))
+        scale = height / 256 * (2.2 if thick else 1.0)
+        strokes = max(1, round(height / 256 * (12 if thick else 2)))
+        cv2.putText(canvas, word, place, cv2.FONT_HERSHEY_DUPLEX, scale, 255, strokes, cv2.LINE_AA)
+    cover = torch.from_numpy(canvas).double() / 255
+    return lambda points: cover
 
 
 def star(rng: np.random.Generator, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:

@@ -11,6 +11,7 @@ from ..errors import Cancelled, InputError, SvdError, explain
 from . import options as words
 from .camera import add_camera, camera_of, depth_of, finder_of
 from .output import Console
+from .retiming import Retiming, add_retiming
 
 if TYPE_CHECKING:
     from ..config import SamplingDefaults
@@ -44,12 +45,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document about the clips")
     words.add_model(parser)
-    _add_clip(parser)
+    add_clip(parser)
     add_camera(parser)
-    _add_sampling(parser)
+    add_sampling(parser)
+    add_retiming(parser)
 
 
-def _add_clip(parser: argparse.ArgumentParser) -> None:
+def add_clip(parser: argparse.ArgumentParser) -> None:
+    """What a clip is: size, length, rate, motion."""
     group = parser.add_argument_group("clip")
     group.add_argument("--size", type=words.size, metavar="WxH", help="pixels, e.g. 1024x576")
     group.add_argument(
@@ -81,16 +84,17 @@ def _add_clip(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_sampling(parser: argparse.ArgumentParser) -> None:
+def add_sampling(parser: argparse.ArgumentParser, *, solver: bool = True) -> None:
+    """How a clip is sampled; `solver` where there is a choice of them."""
     group = parser.add_argument_group("sampling")
     group.add_argument(
         "--seed", metavar="N", type=words.whole("--seed", 0, words.MAX_SEED), default=0, help="default: 0"
     )
     group.add_argument("--steps", metavar="N", type=words.whole("--steps", 1, words.MAX_STEPS), help="sampling steps")
     # The names are listed by hand because asking the solvers for them would cost help an import of torch.
-    group.add_argument(
-        "--solver", metavar="NAME", help="euler, euler_ancestral, heun, dpmpp_2m, animatelcm; default: the model's own"
-    )
+    if solver:
+        help_text = "euler, euler_ancestral, heun, dpmpp_2m, animatelcm; default: the model's own"
+        group.add_argument("--solver", metavar="NAME", help=help_text)
     group.add_argument(
         "--schedule", metavar="NAME", help="karras, align_your_steps, animatelcm; default: what suits the solver"
     )
@@ -114,6 +118,7 @@ def run(options: argparse.Namespace) -> int:
     pictures = words.pictures(options.images)
     targets = plan_outputs(pictures, Path(options.out), options.format)
     settings = settings_of(options)
+    Retiming.of(options)  # refuses before a large model is read
     from .models import load
 
     model = load(options, console)
@@ -251,6 +256,7 @@ def render_one(
         label=picture.name,
         source=source,
         decode_chunk=options.decode_chunk,
+        retiming=Retiming.of(options),
     )
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Too long or too large to be run unasked.
 _ON_REQUEST = ("real-size",)
-_CAMERA = "camera"
-_NAMES = "constants, plans, decode, diffusers, real-size, camera"
+_CAMERA, _IN_BETWEEN = "camera", "in-between"
+_NAMES = "constants, plans, decode, diffusers, real-size, camera, in-between"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -26,12 +26,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="speed and memory of this machine, side by side",
         description="Measure ways of doing the same thing in turn; ratios mean more than seconds.",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help=f"{_NAMES}; default: all but the last two")
-    group = parser.add_argument_group("camera: the shipped camera LoRAs on pictures nobody trained on")
-    group.add_argument("--clips", type=words.whole("--clips", 2, 10_000), default=100, metavar="N", help="a strength")
-    group.add_argument("--out", type=Path, default=Path("bench-camera"), metavar="DIR", help="kept here, and continued")
-    group.add_argument("--lora", action="append", type=Path, metavar="FILE", help="instead of those that ship")
-    group.add_argument("--model", default="nano", metavar="nano|FILE|FOLDER", help="the model they are for")
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"{_NAMES}; default: all but the last three")
+    group = parser.add_argument_group("camera and in-between: on pictures nobody trained on")
+    group.add_argument(
+        "--clips", type=words.whole("--clips", 2, 10_000), default=100, metavar="N", help="a strength, or in all"
+    )
+    group.add_argument("--out", type=Path, metavar="DIR", help="kept here, and continued; default: bench-NAME")
+    group.add_argument("--lora", action="append", type=Path, metavar="FILE", help="camera: instead of those that ship")
+    group.add_argument("--model", default="nano", metavar="nano|FILE|FOLDER", help="the model to judge")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -44,12 +46,13 @@ def run(options: argparse.Namespace) -> int:
     from .benches import BENCHES
     from .models import resolve_device, versions
 
-    if options.name == _CAMERA:
-        from . import camera_table
+    if options.name in (_CAMERA, _IN_BETWEEN):
+        from . import camera_table, in_between_bench
 
-        return camera_table.run(options)
+        options.out = options.out or Path(f"bench-{options.name}")
+        return (camera_table if options.name == _CAMERA else in_between_bench).run(options)
     if options.name is not None and options.name not in BENCHES:
-        raise InputError(choose_from("NAME", options.name, [*BENCHES, _CAMERA]))
+        raise InputError(choose_from("NAME", options.name, [*BENCHES, _CAMERA, _IN_BETWEEN]))
     console = Console.of(options)
     device = resolve_device(options.device)
     unasked = [name for name in BENCHES if name not in _ON_REQUEST and (name != "diffusers" or yardstick.available())]

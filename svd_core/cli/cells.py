@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InputError, explain
+from ..sweep.contents import EMBEDDED, file_of
 from ..sweep.jobs import Job, Outcome, Render
 from .output import Console
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 # Options of `svd animate` that name places or outputs belong to the sweep itself.
 _NOT_HERE = ("out", "json", "quiet", "debug", "help")
-_FILES = ("model", "companion", "camera", "camera_lora", "camera_folder", "depth")
 FORMATS = ("mp4", "webm", "gif", "webp", "png")
 
 
@@ -31,7 +32,7 @@ def arguments(settings: Mapping[str, Any], folder: Path, target: Path) -> list[s
     if not isinstance(image, str):
         remedy = 'Give "image" in the settings or as an axis.'
         raise InputError(explain("one picture a cell", repr(image), remedy))
-    words = [str(folder / image), "--out", str(target)]
+    words = [str((folder / image).absolute()), "--out", str(target)]
     for name, value in settings.items():
         if name in _NOT_HERE:
             raise InputError(explain("an option of `svd animate` in a cell", name, "Remove it; the sweep sets it."))
@@ -48,17 +49,22 @@ def parse(settings: Mapping[str, Any], folder: Path, target: Path) -> argparse.N
     Raises:
         InputError: as `svd animate` would say it.
     """
-    from .main import build_parser
-
     wanted = settings.get("format", "mp4")
     if wanted not in FORMATS:
         raise InputError(explain(f"format as one of {', '.join(FORMATS)}", repr(wanted), "Correct the plan."))
-    parser = build_parser("animate")
-    options, unknown = parser.parse_known_args(["animate", *arguments(settings, folder, target)])
+    options, unknown = _parser().parse_known_args(["animate", *arguments(settings, folder, target)])
     if unknown:
         remedy = "`svd animate --help` lists what a cell can set."
         raise InputError(explain("options of `svd animate` in a plan", " ".join(unknown), remedy))
     return options
+
+
+@cache
+def _parser() -> argparse.ArgumentParser:
+    """Made once: a plan of ten thousand cells asks it ten thousand times."""
+    from .main import build_parser
+
+    return build_parser("animate")
 
 
 def make_render(device: str) -> Render:
@@ -79,14 +85,14 @@ def make_render(device: str) -> Render:
         from ..metrics import clip_report
         from .animate import render_one, settings_of
 
-        started = time.perf_counter()
         options = parse(job.settings, job.folder, job.target)
         options.device = device
         picture = Path(options.images[0])
         source = {"image": picture.name, "cell": job.cell.key, "values": dict(job.cell.values)}
-        made = render_one(
-            model_for(options), picture, job.target, settings_of(options), options, Console(quiet=True), source
-        )
+        model = model_for(options)
+        # Loading belongs to no clip: what is left to do is foretold from these seconds.
+        started = time.perf_counter()
+        made = render_one(model, picture, job.target, settings_of(options), options, Console(quiet=True), source)
         track = measure(made.frames)
         told = {"per_second": track.per_second, "mean": track.mean, **clip_report(made.frames, track).to_json()}
         return Outcome(job=job, seconds=time.perf_counter() - started, settings=made.settings, track=told)
@@ -95,10 +101,6 @@ def make_render(device: str) -> Render:
 
 
 def _placed(name: str, value: object, folder: Path) -> object:
-    """A relative file of the plan's folder by its whole name; everything else as it is."""
-    if name in _FILES and isinstance(value, str):
-        path, colon, rest = value.rpartition(":")
-        for candidate, tail in ((value, ""), (path, colon + rest)):
-            if candidate and (folder / candidate).exists():
-                return f"{folder / candidate}{tail}"
-    return value
+    """A file by its whole name, since a worker's own folder may be another; everything else as it is."""
+    found = file_of(name, value, folder)
+    return value if found is None or found[0] == EMBEDDED else f"{found[0].absolute()}{found[1]}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, explain
 from . import options as words
+from .engines import add_rife_options
 from .output import Console
 
 if TYPE_CHECKING:
@@ -37,9 +38,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     group.add_argument(
         "--engine",
         default="flow",
-        metavar="flow|blend|nearest",
-        help="flow follows motion (default), blend cross-fades, nearest repeats frames",
+        metavar="flow|blend|nearest|rife:FILE|svd[:FILE]",
+        help="flow follows motion (default), blend cross-fades, nearest repeats frames, rife runs the "
+        "RIFE weights in FILE (.pth, .pkl, .safetensors, versions 4.0 to 4.26), svd is the video network of "
+        "`svd train interpolator` (without FILE the embedded model's, made for 64 x 64 pixels)",
     )
+    group.add_argument(
+        "--base", default="nano", metavar="nano|FILE|FOLDER", help="the model an svd engine was trained on"
+    )
+    add_rife_options(group)
     group.add_argument(
         "--cut-guard",
         nargs="?",
@@ -84,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
     """Read, retime and write, frame by frame."""
     from ..interpolation import Report
     from ..video_io import probe
+    from ..video_io.writers import holds_alpha
 
     console = Console.of(options)
     source, target = Path(options.input), Path(options.output)
@@ -93,7 +101,12 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options, rate)
     count = _count(source, info, console)
     report, started = Report(), time.perf_counter()
-    sound = _write(options, console, plan, rate, count, report)
+    alpha = info.alpha and holds_alpha(target)
+    if info.alpha and not alpha:
+        console.note(
+            f"{target.suffix} holds no transparency; the frames are laid over black (webm, webp, PNG keep it)."
+        )
+    sound = _write(options, console, plan, rate, count, report, alpha=alpha)
     facts: dict[str, Any] = {
         "input": str(source),
         "output": str(target),
@@ -167,30 +180,40 @@ def _count(source: Path, info: ClipInfo, console: Console) -> int:
 
 
 def _write(
-    options: argparse.Namespace, console: Console, plan: Plan, rate: Fraction, count: int, report: Report
+    options: argparse.Namespace,
+    console: Console,
+    plan: Plan,
+    rate: Fraction,
+    count: int,
+    report: Report,
+    *,
+    alpha: bool,
 ) -> str | None:
     """Write the result; returns the codec of the sound that went along."""
     from ..interpolation import retime
     from ..interpolation.audio import add_sound, sound_of
     from ..video_io import atomic_file, iter_frames, read_metadata, write_frames
+    from .engines import resolve_engine
     from .models import resolve_device
 
     source, target = Path(options.input), Path(options.output)
-    frames: Iterator[Tensor] | list[Tensor] = iter_frames(source)
+    device = resolve_device(options.device)
+    engine = resolve_engine(options, device)
+    frames: Iterator[Tensor] | list[Tensor] = iter_frames(source, alpha=alpha)
     if plan.loop == "ping-pong":
         frames = _held(frames, count)
     made = retime(
         frames,
         count,
         plan,
-        engine=options.engine,
+        engine=engine,
         cut_guard=options.cut_guard,
-        device=resolve_device(options.device),
+        device=device,
         report=report,
     )
     container = target.suffix.lower().lstrip(".")
     sound = sound_of(source, container) if plan.keeps_time and not options.no_sound else None
-    settings = {**read_metadata(source), "interpolated": options.engine}
+    settings = {**read_metadata(source), "interpolated": engine if isinstance(engine, str) else engine.name}
     out_rate = rate * plan.rate
     with console.progress(plan.count(count), "interpolating") as bar:
 

@@ -28,6 +28,7 @@ from .output import Console, log_to, write_error
 COMMANDS = {
     "demo": "clips and a contact sheet from the embedded model, to see that all works",
     "animate": "turn pictures into clips",
+    "in-between": "make the clip that leads from picture to picture, or round to the first",
     "interpolate": "bring a clip to another frame rate, loop it or ease it",
     "inspect": "say what a checkpoint file or folder is, from its header alone",
     "measure": "measure camera motion and quality of a clip",
@@ -118,7 +119,7 @@ def _version() -> str:
 
 
 def _module(name: str) -> ModuleType:
-    return import_module(f".{name}", __package__)
+    return import_module(f".{name.replace('-', '_')}", __package__)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..camera.moves import AXES, POSITIVE, UNITS
 from ..errors import InputError, explain
 from . import options as words
 from .output import Console
@@ -21,12 +22,6 @@ _LONGEST_SIDE = 1024
 _MOST_BYTES = 6 * 2**30
 # Pictures in a folder without a stored rate; only the values per second depend on it.
 _ASSUMED_RATE = Fraction(24)
-_AXES = {
-    "pan": "% of width, right is +",
-    "tilt": "% of height, up is +",
-    "zoom": "% of scale, in is +",
-    "roll": "degrees, clockwise is +",
-}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -67,7 +62,13 @@ def run(options: argparse.Namespace) -> int:
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """The camera table."""
     return [
-        (axis, f"{facts['mean'][axis]:+.3f}", f"{facts['per_second'][axis]:+.3f}", unit) for axis, unit in _AXES.items()
+        (
+            axis,
+            f"{facts['mean'][axis]:+.3f}",
+            f"{facts['per_second'][axis]:+.3f}",
+            f"{UNITS[axis]}, {POSITIVE[axis]} is +",
+        )
+        for axis in AXES
     ]
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..camera.moves import AXES
-from ..camera.path import displacement, motion_of
+from ..camera.meter import Track
+from ..camera.path import motion_of
+from ..training.camera_trials import COLUMNS, columns_of
 from ..types import Frames
 from ..video_io import encode_rgb
 
@@ -21,6 +22,7 @@ from ..video_io import encode_rgb
 _HEIGHT = 256
 _CORNERS = 300
 _FEWEST = 8
+_AT_REST = [1.0, 0.0, 0.0, 0.0]
 
 
 def opencv_available() -> bool:
@@ -29,24 +31,37 @@ def opencv_available() -> bool:
 
 
 def by_opencv(clip: Frames) -> list[float]:
-    """The bench's columns from `estimateAffinePartial2D`; NaN for the subject, which it does not see.
+    """OpenCV as judge."""
+    return columns_by_opencv(clip, opencv_track(clip))
 
-    Pairs without enough corners do not count; NaN throughout when there is none that does.
-    """
+
+def columns_by_opencv(clip: Frames, track: Track) -> list[float]:
+    """The bench's columns from OpenCV's track; NaN throughout when no pair of frames shows enough corners."""
+    return columns_of(clip, track) if bool(track.trusted.any()) else [math.nan] * len(COLUMNS)
+
+
+def opencv_track(clip: Frames) -> Track:
+    """The camera by `estimateAffinePartial2D`; pairs without enough corners are not trusted."""
     # An optional neighbour: imported by name, so that nothing here depends on it.
     cv2 = cast("Any", import_module("cv2"))
     height, width = clip.pixels.shape[1:3]
     factor = max(1, math.ceil(_HEIGHT / height))
     frames = [_grey(cv2, encode_rgb(frame), factor) for frame in clip.pixels]
     fits = [_fit(cv2, first, second) for first, second in pairwise(frames)]
-    found = [fit for fit in fits if fit is not None]
-    if not found:
-        return [math.nan] * (len(AXES) + 2)
-    a, b, x, y = torch.tensor(found, dtype=torch.float64).unbind(dim=1)
-    motion = motion_of(a, b, x, y, height=height * factor, width=width * factor)
-    rate = float(clip.fps)
-    camera = float(displacement(motion, height, width).norm(dim=-1).mean()) * 100 / width
-    return [*(float(getattr(motion, axis).mean()) * rate for axis in AXES), camera, math.nan]
+    found = torch.tensor([fit is not None for fit in fits])
+    a, b, x, y = torch.tensor([fit or _AT_REST for fit in fits], dtype=torch.float64).unbind(dim=1)
+    steps = motion_of(a, b, x, y, height=height * factor, width=width * factor)
+    return Track(
+        pan=steps.pan,
+        tilt=steps.tilt,
+        zoom=steps.zoom,
+        roll=steps.roll,
+        confidence=found.double(),
+        residual=torch.zeros(len(fits), dtype=torch.float64),
+        height=height,
+        width=width,
+        fps=clip.fps,
+    )
 
 
 def _grey(cv2: Any, frame: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:  # noqa: ANN401

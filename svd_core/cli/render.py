@@ -20,6 +20,7 @@ from ..video_io import write_clip
 from ..weights.build import SvdModel
 from .models import placement, versions
 from .output import Console
+from .retiming import Retiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +44,12 @@ def render(
     source: dict[str, Any],
     decode_chunk: int | None = None,
     enlarge: int = 1,
+    retiming: Retiming | None = None,
 ) -> Rendered:
     """Animate `picture` (`H W 3` in [0, 1]) and write it to `path`; `source` is recorded beside the settings.
 
-    `enlarge` scales the file, not the returned frames: a small model's clip is hard to see in a player.
+    `enlarge` scales the file, not the returned frames: a small model's clip is hard to see in a player. `retiming`
+    brings both to another rate.
 
     Raises:
         SvdError: as in `animate_clips` and `write_clip`.
@@ -69,10 +72,13 @@ def render(
 
         pixels = decode_latents(model, latents, chunk=decode_chunk, watch=Watch(on_decode=on_decode))[0]
     frames = Frames(pixels, resolved.playback[0])
+    if retiming is not None:
+        frames = retiming.applied(frames, console, label)
     record = {**source, **recorded(model, settings, resolved), "decode_chunk": decode_chunk}
     if settings.camera:
         record["camera"] = json.loads(to_json(settings.camera))["moves"]
         record["freedom"] = settings.camera_freedom
+    record |= retiming.record if retiming is not None else {}
     if enlarge > 1:
         record["enlarged"] = enlarge
     written = write_clip(_enlarged(frames, enlarge), path, {**record, "versions": versions()})

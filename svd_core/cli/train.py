@@ -1,12 +1,13 @@
-"""`svd train`: the embedded model, by the recipe that made it, and camera LoRAs for any model."""
+"""`svd train`: the embedded model, by the recipe that made it, its interpolator, and camera LoRAs for any model."""
 
 from __future__ import annotations
 
 import argparse
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import train_camera
+from . import train_camera, train_interpolator
 from .output import Console
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "train",
         help="teach a camera move, or make the embedded model again",
-        description="Train a camera LoRA from photographs, films or drawn worlds, or the embedded model from nothing; "
-        "--resume continues an interrupted run.",
+        description="Train a camera LoRA from photographs, films or drawn worlds, or, from nothing, the embedded model "
+        "or the interpolator that goes with it; --resume continues an interrupted run.",
     )
     parser.add_argument(
         "what",
-        choices=("nano", "camera", "all"),
-        help="nano: the embedded model; camera: a camera LoRA for any model; all: nano, then every LoRA it ships with",
+        choices=("nano", "camera", "interpolator", "all"),
+        help="nano: the embedded model; camera: a camera LoRA for any model; interpolator: the frames between two; "
+        "all: nano, then its interpolator and every LoRA it ships with",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="state, log, samples and the result go here; default: NAME-run"
@@ -51,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed and steps give the same weights")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     train_camera.add_options(parser)
+    train_interpolator.add_options(parser)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -61,23 +64,30 @@ def run(options: argparse.Namespace) -> int:
     """Train what was asked for."""
     if options.what == "camera":
         return train_camera.run(options)
+    if options.what == "interpolator":
+        return train_interpolator.run(options)
     if options.what == "all":
         return _all(options)
     return _nano(options)
 
 
 def _all(options: argparse.Namespace) -> int:
-    """The embedded model and, on what came out, its camera LoRAs; amounts of work are the model's."""
+    """The embedded model and, on what came out, interpolator and camera LoRAs; amounts of work are the model's."""
     from ..training.camera_shipped import ON_MODEL
+    from ..training.interpolator import INTERPOLATOR_ON_MODEL
     from ..training.nano import MODEL_NAME
 
     folder = options.out or Path("all-run")
     options.out = folder / "nano"
     _nano(options)
-    options.out, options.model = folder / "camera", folder / "nano" / MODEL_NAME
-    options.steps = None if options.steps is None else max(1, round(options.steps * ON_MODEL))
-    options.minutes = None if options.minutes is None else options.minutes * ON_MODEL
-    options.resume = options.resume and options.out.is_dir()
+    asked, options.model = copy(options), folder / "nano" / MODEL_NAME
+    for name, share in (("interpolator", INTERPOLATOR_ON_MODEL), ("camera", ON_MODEL)):
+        options.out = folder / name
+        options.steps = None if asked.steps is None else max(1, round(asked.steps * share))
+        options.minutes = None if asked.minutes is None else asked.minutes * share
+        options.resume = asked.resume and options.out.is_dir()
+        if name == "interpolator":
+            train_interpolator.run(options)
     return train_camera.run_shipped(train_camera.settings_of(options), Console.of(options))
 
 

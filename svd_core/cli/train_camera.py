@@ -22,7 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options that only `svd train camera` looks at."""
     group = parser.add_argument_group("camera")
     group.add_argument("--preset", metavar="NAME", help="the move, e.g. pan_left; all: every move that ships")
-    group.add_argument("--model", default="nano", metavar="nano|FILE|FOLDER", help="the model the LoRA is for")
+    group.add_argument(
+        "--model", default="nano", metavar="nano|FILE|FOLDER", help="the model the LoRA or interpolator is for"
+    )
     group.add_argument("--images", type=Path, metavar="DIR", help="learn from photographs: a camera is moved over them")
     group.add_argument("--clips", type=Path, metavar="DIR", help="learn from films: cut, measured and sorted first")
     group.add_argument("--size", type=words.size, metavar="WIDTHxHEIGHT", help="of the clips; default: the model's own")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .layers import Layers, carry
-from .resample import blur, inside, positions, read, resize
+from .resample import blur, inside, positions, read, resize, resize_moves
 from .splat import fill
 
 # Mean colour difference from which a motion counts as wrong, above what noise makes of right ones.
@@ -42,6 +42,10 @@ class Labels:
 
     shares: Tensor
     flow: Tensor
+
+    def enlarged(self, size: tuple[int, int]) -> Labels:
+        """The same labels on a frame of another size."""
+        return Labels(resize(self.shares, size), resize_moves(self.flow, size))
 
 
 def label(first: Tensor, second: Tensor, flows: Tensor, layers: Layers) -> tuple[Labels, Labels]:

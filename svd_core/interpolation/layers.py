@@ -28,8 +28,12 @@ _LEAST_SHARE = 0.004
 _MOST_OF_IT = 0.5
 # Structure that stays: contrast a pixel, difference, share of the frame.
 _STRUCTURE, _SAME_COLOUR, _LEAST_STILL = 0.1, 0.006, 0.001
+# Difference that is no more than sampling makes.
+_LIKE_COLOUR = 0.02
+# Half the thickness of a title's strokes, pixels.
+_STROKE = 16
 # Pixels at the frame's corner.
-_AT_REST = 0.05
+_AT_REST, _MIXED = 0.05, 3.0
 # Pixels of disagreement between a flow and its way back.
 _RETURN = 0.3
 _FIT_POINTS = 6000
@@ -66,14 +70,34 @@ class Layers:
         corner = max(first.shape[-2:]) / 2
         weight = self.maps.new_tensor([corner, corner, 1.0])
         away = [float(((one - still[0]).abs() * weight).sum()) for one in self.maps]
-        titles = (same & structure)[:, None].float()
-        if titles.mean() < _LEAST_STILL or min([_NEAR, *away]) < _AT_REST:
+        if min([_NEAR, *away]) < _AT_REST:
             return self
         # A fit that nearly stands still is titles and what moves behind them, mixed.
-        others = [one for one, distance in zip(self.maps, away, strict=True) if distance > _NEAR]
+        others = [one for index, one in enumerate(self.maps) if away[index] > (_MIXED if index else _NEAR)]
+        titles = (same & structure)[:, None].float()
+        if others:
+            titles = titles * (1 - _explained(first, second, torch.stack(others)))
+        if titles.mean() < _LEAST_STILL:
+            return self
+        titles = _grown(titles, same[:, None].float())
         return Layers(
             torch.stack([*others, still[0]]), back=self.back and len(others) > 0 and away[0] > _NEAR, still=titles
         )
+
+
+def _explained(first: Tensor, second: Tensor, maps: Tensor) -> Tensor:
+    """Where one of the maps leads to the same colour: edges that move along themselves look still and are not."""
+    places = carry(maps, positions(first.shape[-2], first.shape[-1], first))
+    apart = (read(second.expand(len(maps), -1, -1, -1), places) - first).abs().amax(dim=1, keepdim=True)
+    return (apart.amin(dim=0, keepdim=True) < _LIKE_COLOUR).float()
+
+
+def _grown(seeds: Tensor, same: Tensor) -> Tensor:
+    """`seeds` spread through what is the same in both frames, as far as strokes of large titles are thick, and over
+    the mixed colours of their edges: `1 1 H W`, 0 or 1."""
+    for _ in range(_STROKE):
+        seeds = F.max_pool2d(seeds, 3, 1, 1) * same
+    return F.max_pool2d(seeds, 5, 1, 2)
 
 
 def carry(maps: Tensor, places: Tensor) -> Tensor:

@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError, choose_from, explain
 from ..types import Frames
-from .cuts import colours, is_cut, is_repeat
+from .cuts import is_cut, is_repeat
+from .engines import WITHOUT_WEIGHTS, Engine, Gap
 from .plan import Plan
-from .synthesis import draw, find_motion
 
 ENGINES = ("flow", "blend", "nearest")
 CUT_GUARDS = ("hold", "nearest", "blend", "off")
-Between = Callable[[float], Tensor]
-"""A frame `H W C` at a time in (0, 1) between two."""
 # Times this close to a source frame are the source frame.
 _SAME_TIME = Fraction(1, 1_000_000)
 # Animation is drawn on twos, threes, at most fours; what stands longer is meant to stand.
@@ -70,11 +69,22 @@ class _Key:
     time: int
 
 
+@dataclass(slots=True)
+class _Stretch:
+    """What is shown from one source frame to the next: source frames, and None where `engine` makes the gap's next
+    frame."""
+
+    slots: list[tuple[_Key | None, bool]] = field(default_factory=lambda: list[tuple[_Key | None, bool]]())
+    engine: Engine | None = None
+    gap: Gap | None = None
+    home: torch.device | None = None
+
+
 def interpolate(
     frames: Frames,
     plan: Plan,
     *,
-    engine: str = "flow",
+    engine: str | Engine = "flow",
     cut_guard: str = "hold",
     device: torch.device | str | None = None,
     on_frame: Callable[[int, int], None] | None = None,
@@ -84,7 +94,8 @@ def interpolate(
     Args:
         frames: pixels `T H W 3` float32 in [0, 1]; 0 or 1 frame is passed through.
         plan: the times; see `Plan`.
-        engine: "flow" (motion without weights), "blend" (cross-fade) or "nearest" (no new frames).
+        engine: "flow" (motion without weights), "blend" (cross-fade), "nearest" (no new frames), or any `Engine`, such
+            as `load_interpolator` gives.
         cut_guard: what stands between two shots: "hold" the last frame, the "nearest", a "blend"; "off" looks for none.
         device: where to compute; None is where the pixels are.
         on_frame: told (done, total) after every frame; an exception of it ends the work.
@@ -107,7 +118,7 @@ def retime(
     count: int,
     plan: Plan,
     *,
-    engine: str = "flow",
+    engine: str | Engine = "flow",
     cut_guard: str = "hold",
     device: torch.device | str | None = None,
     report: Report | None = None,
@@ -118,19 +129,20 @@ def retime(
     different sizes or fewer than `count`.
     """
     for name, value, valid in (("engine", engine, ENGINES), ("cut guard", cut_guard, CUT_GUARDS)):
-        if value not in valid:
+        if isinstance(value, str) and value not in valid:
             raise InputError(choose_from(name, value, valid))
+    chosen = WITHOUT_WEIGHTS.get(engine) if isinstance(engine, str) else engine
     told = report if report is not None else Report()
-    course = _Course(plan, engine, cut_guard, torch.device(device) if device is not None else None, told)
+    course = _Course(plan, chosen, cut_guard, torch.device(device) if device is not None else None, told)
     return course.run(_there_and_back(frames, count) if plan.loop == "ping-pong" and count > 1 else frames, count)
 
 
 @dataclass(slots=True)
 class _Course:
-    """One walk over the source frames."""
+    """One walk over the source frames; without an engine the nearest of them are shown."""
 
     plan: Plan
-    engine: str
+    engine: Engine | None
     cut_guard: str
     device: torch.device | None
     report: Report
@@ -141,20 +153,29 @@ class _Course:
         report = self.report
         report.source_frames = count
         length = self.plan.length(count) if count > 1 else count
-        first: _Key | None = None
+        waiting: list[_Stretch] = []
+        at_once = self.engine.gaps_at_once if self.engine is not None else 1
         last: _Key | None = None
-        for key in self._keys(_checked(frames), length):
-            if last is None:
-                first = key
-            else:
-                yield from self._between(last, key, times)
+        for key in self._closed(self._keys(_checked(frames), length), length):
+            if last is not None:
+                waiting.append(self._between(last, key, times))
+            if sum(stretch.gap is not None for stretch in waiting) >= at_once or len(waiting) > at_once:
+                yield from self._emit(waiting)
+                waiting = []
             last = key
-        if first is None or last is None:
-            return
-        if self.plan.loop != "off" and length > 1:
-            yield from self._between(last, _Key(first.pixels, length), times)
-        for _ in times.before(None):
-            yield self._source(last, held=times.last != last.time)
+        yield from self._emit(waiting)
+        if last is not None:
+            for _ in times.before(None):
+                yield self._source(last, held=times.last != last.time)
+
+    def _closed(self, keys: Iterator[_Key], length: int) -> Iterator[_Key]:
+        """The frames, and of a loop the first once more."""
+        first: _Key | None = None
+        for key in keys:
+            first = first or key
+            yield key
+        if first is not None and self.plan.loop != "off" and length > 1:
+            yield _Key(first.pixels, length)
 
     def _keys(self, frames: Iterable[Tensor], length: int) -> Iterator[_Key]:
         """Frames with their times; repeats are skipped, or count as themselves where they stand long."""
@@ -174,30 +195,49 @@ class _Course:
         if seen != length:
             raise InputError(explain(f"{length} frames", str(seen), "The clip is shorter or longer than it says."))
 
-    def _between(self, left: _Key, right: _Key, times: _Times) -> Iterator[Shown]:
-        """The frames at times from `left` up to, not including, `right`."""
-        between: Between | None = None
+    def _between(self, left: _Key, right: _Key, times: _Times) -> _Stretch:
+        """What is shown at times from `left` up to, not including, `right`."""
+        stretch, parts = _Stretch(), list[float]()
+        span, choice = right.time - left.time, None
         reached = False
         for time in times.before(Fraction(right.time)):
-            part = (time - left.time) / (right.time - left.time)
-            if part * (right.time - left.time) < _SAME_TIME:
+            part = (time - left.time) / span
+            if part * span < _SAME_TIME:
                 reached = True
-                yield self._source(left, held=False)
-            elif (1 - part) * (right.time - left.time) < _SAME_TIME:
-                yield self._source(right, held=False)
+                stretch.slots.append((left, False))
+            elif (1 - part) * span < _SAME_TIME:
+                stretch.slots.append((right, False))
             else:
-                between = between or self._pair(left, right)
-                yield from self._new(between, left, right, part)
-        self.report.dropped += int(not reached and between is None)
+                choice = choice or self._choice(left, right)
+                if isinstance(choice, str):
+                    stretch.slots.append((left if choice == "hold" or part < Fraction(1, 2) else right, True))
+                else:
+                    stretch.slots.append((None, False))
+                    parts.append(float(part))
+        self.report.dropped += int(not reached and choice is None)
+        if parts and choice is not None and not isinstance(choice, str):
+            stretch.engine, stretch.home = choice, left.pixels.device
+            stretch.gap = Gap(self._moved(left), self._moved(right), tuple(parts))
+        return stretch
 
-    def _new(self, between: Between, left: _Key, right: _Key, part: Fraction) -> Iterator[Shown]:
-        pixels = between(float(part))
-        if pixels is left.pixels or pixels is right.pixels:
-            yield self._source(left if pixels is left.pixels else right, held=True)
-            return
-        self.report.frames += 1
-        self.report.synthesised += 1
-        yield Shown(pixels, synthesised=True)
+    def _emit(self, stretches: list[_Stretch]) -> Iterator[Shown]:
+        """The frames of stretches that follow one another; each engine gets all its gaps together."""
+        gaps: dict[str, list[Gap]] = {}
+        engines: dict[str, Engine] = {}
+        for stretch in stretches:
+            if stretch.engine is not None and stretch.gap is not None:
+                engines[stretch.engine.name] = stretch.engine
+                gaps.setdefault(stretch.engine.name, []).append(stretch.gap)
+        made = {name: engine.between(gaps[name]) for name, engine in engines.items()}
+        for stretch in stretches:
+            for key, held in stretch.slots:
+                if key is not None:
+                    yield self._source(key, held=held)
+                elif stretch.engine is not None and stretch.gap is not None:
+                    self.report.frames += 1
+                    self.report.synthesised += 1
+                    pixels = next(made[stretch.engine.name])
+                    yield Shown(pixels.to(stretch.home), synthesised=True)
 
     def _source(self, key: _Key, *, held: bool) -> Shown:
         self.report.frames += 1
@@ -209,25 +249,22 @@ class _Course:
         count = self.report.source_frames
         return left if left < count else 2 * count - 3 - left
 
-    def _pair(self, left: _Key, right: _Key) -> Between:
-        """What stands between two frames."""
-        one, two = (key.pixels if self.device is None else key.pixels.to(self.device) for key in (left, right))
+    def _choice(self, left: _Key, right: _Key) -> Engine | Literal["hold", "nearest"]:
+        """What stands between two frames: new ones, the left one, or the nearer one."""
+        one, two = self._moved(left), self._moved(right)
         if not self.plan.interpolates(self._source_pair(left.time)) or torch.equal(one, two):
-            return lambda part: left.pixels
-        engine = self.engine
-        if self.cut_guard != "off" and engine != "nearest" and is_cut(one, two):
-            self.report.cuts.append(right.time)
-            engine = self.cut_guard
-        if engine == "hold":
-            return lambda part: left.pixels
-        if engine == "nearest":
-            return lambda part: left.pixels if part < 0.5 else right.pixels
-        home = left.pixels.device
-        if engine == "blend":
-            return lambda part: torch.lerp(one, two, part).to(home)
-        motion = find_motion(colours(one), colours(two))
-        first, second = (frame.permute(2, 0, 1)[None].float() for frame in (one, two))
-        return lambda part: draw(first, second, motion, part)[0].permute(1, 2, 0).to(home)
+            return "hold"
+        if self.engine is None:
+            return "nearest"
+        if self.cut_guard == "off" or not is_cut(one, two):
+            return self.engine
+        self.report.cuts.append(right.time)
+        if self.cut_guard == "blend":
+            return WITHOUT_WEIGHTS["blend"]
+        return "hold" if self.cut_guard == "hold" else "nearest"
+
+    def _moved(self, key: _Key) -> Tensor:
+        return key.pixels if self.device is None else key.pixels.to(self.device)
 
 
 class _Times:

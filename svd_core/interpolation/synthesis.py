@@ -16,7 +16,7 @@ from .flow import both_flows
 from .labels import Labels, label
 from .layers import Layers, carry, find_layers
 from .light import Light
-from .resample import inside, positions, read
+from .resample import inside, positions, read, resize
 from .splat import fill, splat
 
 # A share of the frame below which a motion is not drawn.
@@ -43,39 +43,90 @@ class PairMotion:
         return float((self.first.shares[index].mean() + self.second.shares[index].mean()) / 2)
 
 
-def find_motion(first: Tensor, second: Tensor) -> PairMotion:
-    """The motion between two frames `1 3 H W`, float32 in [0, 1]."""
+def find_motion(first: Tensor, second: Tensor, scale: float = 1.0) -> PairMotion:
+    """The motion between two frames `1 3 H W`, float32 in [0, 1], looked for at `scale` times their size.
+
+    The cost goes with the square of the scale; what is thinner than a pixel there is no longer told apart.
+    """
+    size = (first.shape[-2], first.shape[-1])
+    smaller = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    if smaller == size:
+        return _motion(first, second)
+    motion = _motion(resize(first, smaller), resize(second, smaller))
+    grown = torch.tensor([size[1] / smaller[1], size[0] / smaller[0], 1.0], dtype=torch.float64, device=first.device)
+    maps = motion.layers.maps * grown[:, None] / grown
+    layers = Layers(maps, motion.layers.back)
+    return PairMotion(layers, motion.first.enlarged(size), motion.second.enlarged(size), motion.light)
+
+
+def _motion(first: Tensor, second: Tensor) -> PairMotion:
     flows, light = both_flows(first, second)
     second = light.undone(second)
     layers = find_layers(flows[:1], flows[1:]).with_still(first, second)
     return PairMotion(layers, *label(first, second, flows, layers), light)
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A frame in between and what it was made of, composed as the frame was.
+
+    picture: `1 C H W`, within the range of both frames.
+    warped: both frames carried to the time, `2 C H W`.
+    share: `1 1 H W` in [0, 1], the second frame's part in the picture.
+    seen: `2 1 H W`, how far each frame shows what is shown.
+    move: `1 2 H W`, pixels from the first frame to the second.
+    """
+
+    picture: Tensor
+    warped: Tensor
+    share: Tensor
+    seen: Tensor
+    move: Tensor
+
+
 def draw(first: Tensor, second: Tensor, motion: PairMotion, time: float) -> Tensor:
     """The frame `1 C H W` at `time` in (0, 1) between frames `1 C H W` of any number of channels."""
+    return _compose(first, second, motion, time, evidence=False)
+
+
+def draw_with_evidence(first: Tensor, second: Tensor, motion: PairMotion, time: float) -> Drawn:
+    """As `draw`, with what the frame was made of."""
+    sheet = _compose(first, second, motion, time, evidence=True)
+    count = first.shape[1]
+    picture, one, two, share, seen, move = sheet.split((count, count, count, 1, 2, 2), dim=1)
+    return Drawn(picture, torch.cat((one, two)), share, seen.transpose(0, 1), move)
+
+
+def _compose(first: Tensor, second: Tensor, motion: PairMotion, time: float, *, evidence: bool) -> Tensor:
+    """The picture `1 C H W`, with `evidence` the parts of `Drawn` along the channels behind it."""
     low, high = torch.minimum(first.amin(), second.amin()), torch.maximum(first.amax(), second.amax())
     if motion.light.changed:
         first, second = motion.light.done(first, time), motion.light.done(motion.light.undone(second), time)
-    view = _View(first, second, motion, time)
+    view = _View(first, second, motion, time, evidence)
     back, count = motion.layers.back, len(motion.layers)
-    picture = (view.layer(0, behind=True) if back else view.free())[0]
+    sheet = (view.layer(0, behind=True) if back else view.free())[0]
     # Later layers explain less: they are what moves in front.
     for index in range(count - 1, int(back) - 1, -1):
         if motion.share(index) > _NOTHING:
-            picture = torch.lerp(picture, *view.layer(index, behind=False))
+            sheet = torch.lerp(sheet, *view.layer(index, behind=False))
     if back and motion.share(count) > _NOTHING:
-        picture = torch.lerp(picture, *view.free())
-    return picture.clamp(low, high)
+        sheet = torch.lerp(sheet, *view.free())
+    channels = first.shape[1]
+    picture = sheet[:, :channels].clamp(low, high)
+    return torch.cat((picture, sheet[:, channels:]), dim=1) if evidence else picture
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Both frames, in the light of `time`, and the motion between them; each motion is drawn as (colours, cover)."""
+    """Both frames, in the light of `time`, and the motion between them; each motion is drawn as (colours, cover).
+
+    With `evidence` what the colours were made of follows them along the channels."""
 
     first: Tensor
     second: Tensor
     motion: PairMotion
     time: float
+    evidence: bool
 
     def layer(self, index: int, *, behind: bool) -> tuple[Tensor, Tensor]:
         """A layer read along its course from both frames; `behind` says that others may hide it."""
@@ -120,7 +171,9 @@ class _View:
             for near, sight, place in zip((1 - self.time, self.time), seen, places, strict=True)
         ]
         share = weights[1] / (weights[0] + weights[1])
-        return torch.lerp(read(self.first, places[0], "bicubic"), read(self.second, places[1], "bicubic"), share)
+        one, two = read(self.first, places[0], "bicubic"), read(self.second, places[1], "bicubic")
+        picture = torch.lerp(one, two, share)
+        return torch.cat((picture, one, two, share, *seen, places[1] - places[0]), dim=1) if self.evidence else picture
 
 
 def _alike(flow: Tensor, move: Tensor) -> Tensor:

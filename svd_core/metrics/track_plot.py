@@ -9,9 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..camera.meter import Track
-from ..camera.moves import AXES, Axis
+from ..camera.moves import AXES, UNITS, Axis
 from ..camera.path import CameraMotion
-from .verdict import UNITS
 
 _SIZE = (720, 560)
 _LEFT, _RIGHT, _TOP, _GAP = 16, 16, 58, 14

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from ..camera.meter import Track
-from ..camera.moves import AXES, Axis
+from ..camera.moves import AXES, UNITS, Axis
 from ..camera.path import CameraMotion
 from ..errors import InputError, explain
 from .report import ClipReport
 
 Answer = Literal["yes", "weak", "no", "held", "moved", "not asked"]
-UNITS: dict[Axis, str] = {"pan": "% of width", "tilt": "% of height", "zoom": "% of scale", "roll": "degrees"}
 STILL = 0.3
 """A camera that moves a mean pixel less than this, in % of the width a frame, is held."""
 

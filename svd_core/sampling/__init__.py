@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bounded import BETWEEN_METHODS, BetweenMethod, Bounded, Direction, Predict, sample_bounded
 from .denoiser import Network, Preconditioning, VDenoiser, noised, pure_noise
 from .guidance import (
     GUIDANCE_SHAPES,
@@ -21,15 +22,20 @@ from .schedules import SCHEDULE_NAMES, ScheduleName, check_sigmas, make_schedule
 from .solvers import SOLVER_NAMES, Solver, SolverName, get_solver
 
 __all__ = [
+    "BETWEEN_METHODS",
     "GUIDANCE_SHAPES",
     "SCHEDULE_NAMES",
     "SOLVER_NAMES",
+    "BetweenMethod",
+    "Bounded",
+    "Direction",
     "Guidance",
     "GuidanceCurve",
     "Network",
     "NoiseSource",
     "OnStep",
     "Preconditioning",
+    "Predict",
     "ScheduleName",
     "Solver",
     "SolverName",
@@ -51,6 +57,7 @@ __all__ = [
     "preview",
     "pure_noise",
     "sample",
+    "sample_bounded",
     "solver_noise",
     "starting_at",
 ]

@@ -12,7 +12,7 @@ from ..errors import NumericsError, explain
 from ..types import Denoiser, StepInfo
 from .noise import NoiseSource
 from .schedules import check_sigmas
-from .solvers import Solver
+from .solvers import Solver, Steps
 
 OnStep = Callable[[StepInfo], None]
 """Called after each step; raising `Cancelled` stops the loop there."""
@@ -39,15 +39,21 @@ def sample(
         Cancelled: raised by `on_step`.
     """
     levels = check_sigmas(sigmas)
+    return follow(solver(denoiser, x.float(), levels, noise), levels, on_step)
+
+
+def follow(steps: Steps, levels: Tensor, on_step: OnStep | None) -> Tensor:
+    """Walk the steps of a solver along `levels` to the end; errors as in `sample`."""
     total = len(levels) - 1
-    x = x.float()
-    with closing(solver(denoiser, x, levels, noise)) as steps:
+    x: Tensor | None = None
+    with closing(steps):
         for index, (latents, denoised) in enumerate(steps):
             sigma = float(levels[index])
             _check_finite(latents, index, total, sigma)
             if on_step is not None:
                 on_step(StepInfo(index=index, total=total, sigma=sigma, denoised=denoised))
             x = latents
+    assert x is not None, "a schedule without a step was let through"
     return x
 
 

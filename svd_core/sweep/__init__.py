@@ -2,3 +2,6 @@
 
 Planning and bookkeeping here are plain Python without torch; a plan of ten thousand cells opens in a moment.
 """
+
+ROUTES = "/svd_studio/sweeps"
+"""Where a host answers questions about its sweeps."""

@@ -19,14 +19,32 @@ MOST_VALUES = 100_000
 _FORMS = '"values": [...], "range": [start, stop, step], "glob": "..." or "count": n with "base": s'
 # 2**63 - 1 is the last seed a generator takes.
 _LAST_SEED = 2**63 - 1
+_LEADERS = ("model", "image", "camera", "camera_lora")
+_LEADING_KINDS = ("images", "camera", "lora files")
+_FILES = ("image", "model", "companion", "depth")
+_FILE_KINDS = ("images", "lora files")
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """`name` is a long option of `svd animate` with `_` for `-` (or a binding of a graph); `values` are distinct."""
+    """`name` is a long option of `svd animate` with `_` for `-` (or a binding of a graph); `values` are distinct.
+
+    `kind`: what a graph's values are, where its name does not tell: one of `entries.KINDS`.
+    """
 
     name: str
     values: tuple[Value, ...]
+    kind: str | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether the expensive first half of a clip depends on it: the encoded picture, the model with its camera."""
+        return self.name in _LEADERS or self.kind in _LEADING_KINDS
+
+    @property
+    def of_files(self) -> bool:
+        """Whether its values are files, called by their stems."""
+        return self.name in _FILES or self.kind in _FILE_KINDS
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", self.name):
@@ -56,17 +74,20 @@ def parse_axis(entry: object, folder: Path) -> Axis:
     if len(forms) != 1:
         found = " and ".join(forms) or "none of them"
         raise InputError(explain(f"axis {name} with exactly one of {_FORMS}", found, "Correct the axis."))
-    unknown = sorted(set(fields) - {"name", "base", *forms})
+    unknown = sorted(set(fields) - {"name", "base", "kind", *forms})
     if unknown or ("base" in fields and forms != ["count"]):
         found = ", ".join(unknown) or "base without count"
         raise InputError(explain(f"axis {name} with exactly one of {_FORMS}", found, "Remove what is too much."))
+    kind = fields.get("kind")
+    if kind is not None and not isinstance(kind, str):
+        raise InputError(explain(f"kind of {name} as a word", repr(kind)[:80], "Correct or remove it."))
     if forms == ["values"]:
-        return Axis(name, _values(name, fields["values"]))
+        return Axis(name, _values(name, fields["values"]), kind)
     if forms == ["range"]:
-        return Axis(name, spread(name, fields["range"]))
+        return Axis(name, spread(name, fields["range"]), kind)
     if forms == ["glob"]:
-        return Axis(name, matching(name, fields["glob"], folder))
-    return Axis(name, _seeds(name, fields["count"], fields.get("base", 0)))
+        return Axis(name, matching(name, fields["glob"], folder), kind)
+    return Axis(name, _seeds(name, fields["count"], fields.get("base", 0)), kind)
 
 
 def spread(name: str, limits: object) -> tuple[int | float, ...]:
@@ -110,6 +131,12 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """A sorting key under which numbers inside names count as numbers: img2 before img10."""
     parts = re.findall(r"([0-9]+)|([^0-9]+)", text.lower())
     return tuple((0, int(digits), "") if digits else (1, 0, word) for digits, word in parts)
+
+
+def axis_document(axis: Axis) -> dict[str, Any]:
+    """As JSON, with its values one by one."""
+    told: dict[str, Any] = {"name": axis.name, "values": list(axis.values)}
+    return told if axis.kind is None else {**told, "kind": axis.kind}
 
 
 def _name(fields: Mapping[str, Any]) -> str:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..naming import safe
-from .plan import AnimateTemplate, Plan, Template
+from .axes import Axis
+from .contents import NANO, Contents
+from .plan import AnimateTemplate, GraphTemplate, Plan
 
 _KEY_LENGTH = 20
 # Longest file name most systems take is 255 bytes; the suffix, a temporary mark and a number need their share.
 _LONGEST_NAME = 180
-_BLOCK = 2**20
-# Options of `svd animate` whose values are files, read as a whole into the key.
-_PICTURES = ("image", "companion", "depth")
-_WITH_STRENGTH = ("camera_lora", "camera")
-# A checkpoint of gigabytes is known by its header (every tensor's name, type and place) and its size.
-_HEADER = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,121 +35,95 @@ class Cell:
     values: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Contents:
-    """Hashes of files, each read once."""
-
-    folder: Path
-    _known: dict[tuple[str, bool], str] = field(default_factory=dict[tuple[str, bool], str])
-
-    def of(self, value: str, *, header_only: bool = False) -> str | None:
-        """Hash of the file `value` names, or None where it names none (it will be reported when its turn comes)."""
-        key = (value, header_only)
-        if key not in self._known:
-            path = self.folder / value
-            try:
-                self._known[key] = _header_hash(path) if header_only else file_hash(path)
-            except (OSError, ValueError):
-                self._known[key] = ""
-        return self._known[key] or None
-
-
 def cells_of(plan: Plan) -> list[Cell]:
-    """Every cell of the plan in its order.
+    """Every cell of the plan in its order, each with a key and a name of its own.
 
-    Unreadable files are no error here: the cell fails on its own when its turn comes.
+    Two pictures of the same contents are two cells all the same: each is to have a clip named after it. Unreadable files are no error here: the cell fails on its own when its turn comes.
     """
-    contents = Contents(plan.folder)
-    base = hashlib.sha256(_dump(_fixed(plan.template, contents)))
-    varying = [axis.name for axis in plan.axes if len(axis.values) > 1]
+    key_of = _keys(plan, Contents(plan.folder))
+    varying = [axis for axis in plan.axes if len(axis.values) > 1]
+    pictures = next((axis.name for axis in plan.axes if axis.kind == "images"), "image")
     frames = isinstance(plan.template, AnimateTemplate) and plan.template.settings.get("format") == "png"
     cells: list[Cell] = []
     taken: set[str] = set()
+    alike: Counter[bytes] = Counter()
     for index, values in enumerate(plan.rows()):
-        digest = base.copy()
-        digest.update(_dump({name: resolved(name, value, contents) for name, value in values.items()}))
+        digest = hashlib.sha256(key_of(values))
+        alike[digest.digest()] += 1
+        if alike[digest.digest()] > 1:
+            digest.update(b"%d" % alike[digest.digest()])
         key = digest.hexdigest()[:_KEY_LENGTH]
-        name = cell_name(plan.name, values, varying)
+        name = cell_name(plan.name, values, varying, pictures)
         if frames:
             # A folder of frames must not look like a file of some format.
             name = name.replace(".", "_")
-        if name.lower() in taken:
+        if _folded(name) in taken:
             name = f"{name}-{key[:8]}"
-        taken.add(name.lower())
+        taken.add(_folded(name))
         cells.append(Cell(key=key, index=index, name=name, values=values))
     return cells
 
 
-def cell_name(plan: str, values: Mapping[str, Any], varying: Sequence[str]) -> str:
-    """`hills_seed3_pan_right`: the picture's stem (or the plan's name), then what varies."""
-    image = values.get("image")
+def cell_name(plan: str, values: Mapping[str, Any], varying: Sequence[Axis], pictures: str = "image") -> str:
+    """`hills_seed3_pan_right`: the stem of the picture on its axis `pictures`, or the plan's name, then what varies."""
+    image = values.get(pictures)
     parts = [Path(image).stem if isinstance(image, str) else plan]
-    for name in varying:
-        if name != "image":
-            value = values[name]
-            text = Path(value).stem if isinstance(value, str) and name in (*_PICTURES, "model") else str(value)
-            parts.append(text if isinstance(value, str) else f"{name}{text}")
+    for axis in varying:
+        if axis.name != pictures:
+            value = values[axis.name]
+            text = Path(value).stem if isinstance(value, str) and axis.of_files else str(value)
+            parts.append(text if isinstance(value, str) else f"{axis.name}{text}")
     return _shortened("_".join(safe(part) for part in parts))
 
 
-def resolved(name: str, value: object, contents: Contents) -> object:
-    """What a value stands for: a file is its contents, everything else itself."""
-    if not isinstance(value, str):
-        return value
-    if name == "model":
-        return contents.of(value, header_only=True) or value
-    if name in _PICTURES:
-        return contents.of(value) or value
-    if name in _WITH_STRENGTH:
-        # FILE:strength; a drive letter has its colon first, so the last one counts.
-        path, colon, rest = value.rpartition(":")
-        for candidate, tail in ((value, ""), (path, colon + rest)):
-            found = contents.of(candidate) if candidate else None
-            if found:
-                return found + tail
-    return value
+def _keys(plan: Plan, contents: Contents) -> Callable[[Mapping[str, Any]], bytes]:
+    """What the key of a cell is the hash of: the cell as one text, wherever in the plan its parts stand."""
+    if isinstance(plan.template, GraphTemplate):
+        return _prompt_keys(plan.template, contents)
+    settings = {"model": NANO, "format": "mp4", **plan.template.settings}
+    fixed = {name: _each(name, value, contents) for name, value in settings.items()}
+    shipped = contents.shipped_cameras() if "camera" in {*settings, *(axis.name for axis in plan.axes)} else None
+
+    def key(values: Mapping[str, Any]) -> bytes:
+        told = {**fixed, **{name: contents.resolved(name, value) for name, value in values.items()}}
+        return _dump({"shipped": shipped, **{name: value for name, value in told.items() if value is not None}})
+
+    return key
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
+def _prompt_keys(template: GraphTemplate, contents: Contents) -> Callable[[Mapping[str, Any]], bytes]:
+    """The same for a graph; of a large one, only the nodes an axis is bound to are written anew for each cell."""
 
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    def told(node: str, changed: Mapping[str, Any]) -> bytes:
+        inputs = {**template.prompt[node].get("inputs", {}), **changed}
+        known = {name: contents.file(value) or value for name, value in inputs.items()}
+        return hashlib.sha256(_dump([node, template.prompt[node].get("class_type"), known])).digest()
 
+    nodes = {node: told(node, {}) for node in template.prompt}
 
-def _header_hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    files = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
-    if not files:
-        raise OSError(path)
-    for entry in files:
-        digest.update(f"{entry.name}:{entry.stat().st_size};".encode())
-        with entry.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            digest.update(stream.read(min(length, _HEADER)))
-    return digest.hexdigest()
+    def key(values: Mapping[str, Any]) -> bytes:
+        changed: dict[str, dict[str, Any]] = {}
+        for axis, places in template.bindings.items():
+            for node, name in places:
+                changed.setdefault(node, {})[name] = values[axis]
+        return b"".join(sorted({**nodes, **{node: told(node, inputs) for node, inputs in changed.items()}}.values()))
 
-
-def _fixed(template: Template, contents: Contents) -> object:
-    if isinstance(template, AnimateTemplate):
-        return {name: _each(name, value, contents) for name, value in template.settings.items()}
-    return template.prompt
+    return key
 
 
 def _each(name: str, value: object, contents: Contents) -> object:
     if isinstance(value, list):
-        return [resolved(name, item, contents) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return resolved(name, value, contents)
+        return [contents.resolved(name, item) for item in cast("list[object]", value)]
+    return contents.resolved(name, value)
 
 
 def _dump(tree: object) -> bytes:
     return json.dumps(tree, sort_keys=True, default=str).encode()
+
+
+def _folded(name: str) -> str:
+    """Equal for names that some file system takes for one: it may forget capitals, and how an accent is written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _shortened(name: str) -> str:

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from ..errors import InputError, SvdError, explain
 from ..video_io.atomic import atomic_file, output_error
-from .cells import Cell, file_hash
+from .cells import Cell
+from .hash_store import file_hash
 from .manifest import FILE_NAME, Manifest, Record
 
 PLAN = "plan.json"
@@ -41,11 +42,11 @@ class SweepFolder:
 
         A name taken by the clip of another cell (an edited plan) gets the cell's key behind it.
         """
-        taken = any(_key_inside(clip) != cell.key for clip in self._lying(cell, suffix))
-        name = f"{cell.name}-{cell.key[:_LONGEST_KEY_MARK]}" if taken else cell.name
+        taken = any(_key_inside(clip) != cell.key for clip in self._lying(cell))
+        name = _marked(cell) if taken else cell.name
         return self.path / CELLS / f"{name}{suffix or ''}"
 
-    def finished(self, cells: Sequence[Cell], suffix: str | None) -> dict[str, Record]:
+    def finished(self, cells: Sequence[Cell]) -> dict[str, Record]:
         """Records of the cells that are done and whose clips are there, clips a crash left unrecorded among them."""
         known = self.manifest.latest()
         done: dict[str, Record] = {}
@@ -54,16 +55,16 @@ class SweepFolder:
             if record is not None and record.status == "done" and record.file and (self.path / record.file).exists():
                 done[cell.key] = record
                 continue
-            clip = next((clip for clip in self._lying(cell, suffix) if _key_inside(clip) == cell.key), None)
+            clip = next((clip for clip in self._lying(cell) if _key_inside(clip) == cell.key), None)
             if clip is not None:
                 done[cell.key] = self.record(cell, clip)
         return done
 
-    def _lying(self, cell: Cell, suffix: str | None) -> list[Path]:
-        """Clips under the name of a cell."""
-        suffixes = CLIP_ENDINGS if suffix is None else (suffix,)
-        names = (self.path / CELLS / f"{cell.name}{ending}" for ending in suffixes)
-        return [path for path in names if path.exists()]
+    def _lying(self, cell: Cell) -> list[Path]:
+        """Clips under the names a cell can have, of any format, since two formats of a name share one sidecar."""
+        names = (cell.name, _marked(cell))
+        places = (self.path / CELLS / f"{name}{ending}" for name in names for ending in (*CLIP_ENDINGS, ""))
+        return [path for path in places if path.exists()]
 
     def record(
         self,
@@ -130,7 +131,8 @@ def open_folder(path: Path, *, resume: bool) -> Generator[SweepFolder, None, Non
         raise InputError(explain("a new or empty folder for the sweep", f"{path} with files in it", remedy))
     try:
         (path / CELLS).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / _LOCK)
+        # A server takes it in one thread and gives it back in another.
+        lock = FileLock(path / _LOCK, thread_local=False)
         lock.acquire(timeout=0)
     except Timeout as error:
         remedy = "Wait for it, stop it, or name another folder."
@@ -142,6 +144,10 @@ def open_folder(path: Path, *, resume: bool) -> Generator[SweepFolder, None, Non
         yield SweepFolder(path)
     finally:
         lock.release()
+
+
+def _marked(cell: Cell) -> str:
+    return f"{cell.name}-{cell.key[:_LONGEST_KEY_MARK]}"
 
 
 def sidecar(clip: Path) -> Path:

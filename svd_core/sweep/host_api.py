@@ -18,6 +18,7 @@ from ..video_io.atomic import atomic_file
 _TIMEOUT = 30.0
 _BLOCK = 2**20
 _WORDS = 500
+_PLACES = ("running", "pending")
 _BROKEN = (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException)
 
 
@@ -27,22 +28,28 @@ class HostGone(SvdError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What became of a prompt: the files it saved as (name, subfolder, kind), or the error it ended with."""
+    """What became of a prompt: the files it saved as (name, subfolder, kind), or the error it ended with.
+
+    `seconds` it ran, where the host tells; `interrupted`: somebody stopped it.
+    """
 
     status: Literal["done", "failed"]
     files: tuple[tuple[str, str, str], ...] = ()
     error: str | None = None
+    seconds: float | None = None
+    interrupted: bool = False
 
 
 class HostApi:
-    """One server, addressed like `http://127.0.0.1:8188`."""
+    """One server, addressed like `http://127.0.0.1:8188`; `opener` is for one that needs its own way there."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, opener: urllib.request.OpenerDirector | None = None) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             remedy = "Write for example http://127.0.0.1:8188."
             raise InputError(explain("the address of a running ComfyUI", repr(url), remedy))
         self.url = url.rstrip("/")
+        self._open = urllib.request.urlopen if opener is None else opener.open
 
     def queue(self, prompt: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         """Queue a prompt; `told` goes into its history. Returns its id.
@@ -75,9 +82,12 @@ class HostApi:
             return None
         told = cast("dict[str, Any]", entry)
         status = cast("dict[str, Any]", told.get("status") or {})
+        messages = cast("list[Any]", status.get("messages") or [])
+        seconds = _seconds(messages)
         if status.get("status_str") == "success":
-            return Finished(status="done", files=tuple(_files(told.get("outputs") or {})))
-        return Finished(status="failed", error=_error(status.get("messages") or []))
+            return Finished(status="done", files=tuple(_files(told.get("outputs") or {})), seconds=seconds)
+        interrupted = any(message[:1] == ["execution_interrupted"] for message in messages)
+        return Finished(status="failed", error=_error(messages), seconds=seconds, interrupted=interrupted)
 
     def queued(self) -> set[str]:
         """Ids of the prompts that wait or run.
@@ -85,9 +95,18 @@ class HostApi:
         Raises:
             HostGone: no answer.
         """
+        running, waiting = self.placed()
+        return running | waiting
+
+    def placed(self) -> tuple[set[str], set[str]]:
+        """Ids of the prompts that run, and of those that wait.
+
+        Raises:
+            HostGone: no answer.
+        """
         answer = self._get("/queue")
-        entries = [*answer.get("queue_running", []), *answer.get("queue_pending", [])]
-        return {str(entry[1]) for entry in entries}
+        running, waiting = ({str(entry[1]) for entry in answer.get(f"queue_{kind}", [])} for kind in _PLACES)
+        return running, waiting
 
     def withdraw(self, prompt_ids: list[str]) -> None:
         """Take prompts that still wait out of the queue; one that runs goes on.
@@ -109,7 +128,7 @@ class HostApi:
         query = urllib.parse.urlencode({"filename": name, "subfolder": subfolder, "type": kind})
         with atomic_file(target) as temporary, temporary.open("wb") as stream:
             try:
-                with urllib.request.urlopen(f"{self.url}/view?{query}", timeout=_TIMEOUT) as answer:
+                with self._open(f"{self.url}/view?{query}", timeout=_TIMEOUT) as answer:
                     while block := answer.read(_BLOCK):
                         stream.write(block)
                     if answer.length:
@@ -135,7 +154,7 @@ class HostApi:
 
     def _read(self, request: urllib.request.Request) -> bytes:
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            with self._open(request, timeout=_TIMEOUT) as answer:
                 return answer.read()
         except urllib.error.HTTPError:
             raise
@@ -154,6 +173,13 @@ def _files(outputs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 if isinstance(entry, dict) and isinstance(entry.get("filename"), str):  # pyright: ignore[reportUnknownMemberType]
                     told = cast("dict[str, str]", entry)
                     yield told["filename"], told.get("subfolder", ""), told.get("type", "output")
+
+
+def _seconds(messages: list[Any]) -> float | None:
+    """Between the first and the last message; None where the clock was set back in between."""
+    stamps = [message[1].get("timestamp") for message in messages if len(message) > 1 and isinstance(message[1], dict)]
+    known = [stamp for stamp in stamps if isinstance(stamp, int | float)]
+    return (known[-1] - known[0]) / 1000 if len(known) > 1 and known[-1] >= known[0] else None
 
 
 def _error(messages: list[Any]) -> str:

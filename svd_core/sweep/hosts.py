@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from ..errors import InputError, SvdError, explain
+from ..errors import InputError, OutputError, SvdError, explain
 from .host_api import Finished, HostApi, HostGone
 from .jobs import Job, Outcome
 from .plan import GraphTemplate
@@ -125,7 +125,7 @@ class HostExecutor:
         clip = sent.job.target.with_name(sent.job.target.name + PurePosixPath(name).suffix.lower())
         try:
             host.api.fetch(name, subfolder, kind, clip)
-        except HostGone:
+        except (HostGone, OutputError):
             raise
         except SvdError as error:
             return Outcome(job=sent.job, seconds=seconds, error=str(error))

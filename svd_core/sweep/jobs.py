@@ -25,7 +25,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a job: an error, or a clip (None: at the job's target) with its settings and track."""
+    """What became of a job: an error, or a clip (None: at the job's target) with its settings and track.
+
+    `halt`: the error is that of the disk, and would be that of every other cell.
+    """
 
     job: Job
     seconds: float
@@ -33,6 +36,7 @@ class Outcome:
     settings: Mapping[str, Any] | None = None
     track: Mapping[str, Any] | None = None
     error: str | None = None
+    halt: bool = False
 
 
 Render = Callable[[Job], Outcome]

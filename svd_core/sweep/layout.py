@@ -12,7 +12,6 @@ from typing import Any
 from ..errors import InputError, choose_from, explain
 from .axes import Axis, Value
 from .manifest import Record
-from .plan import LEADERS
 
 # Beyond this a sheet has pages.
 _MOST_ROWS = 60
@@ -21,12 +20,20 @@ _FILES = ("image", "model", "companion", "camera_lora")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A grid of records with their labels; None is a cell that has not been made."""
+    """A grid of records with their labels (of rows: one line an axis); None is a cell that has not been made.
+
+    `wanted`: which of those will be; None stands for all. A plan that is no full grid leaves places free.
+    """
 
     title: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[Record | None, ...], ...]
+    wanted: tuple[tuple[bool, ...], ...] | None = None
+
+    def missing(self, row: int, column: int) -> bool:
+        """Whether a cell is still to come."""
+        return self.cells[row][column] is None and (self.wanted is None or self.wanted[row][column])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +60,8 @@ class Layout:
             raise InputError(explain("different axes for rows and columns", f"{rows} for both", "Change one."))
         free = [name for name, length in lengths.items() if length > 1 and name not in (rows, columns)]
         if columns is None and free:
-            columns = min(free, key=lambda name: (name in LEADERS, -lengths[name]))
+            leads = {axis.name: axis.leads for axis in axes}
+            columns = min(free, key=lambda name: (leads[name], -lengths[name]))
         down = [name for name in free if name != columns]
         if rows is not None:
             return Layout(rows=(rows,), columns=columns)
@@ -62,21 +70,48 @@ class Layout:
         return Layout(rows=tuple(down), columns=columns)
 
 
-def pages(axes: Sequence[Axis], records: Iterable[Record], layout: Layout) -> Iterator[Page]:
-    """One grid a combination of the axes that neither run down nor across; grids without any record are skipped."""
+def pages(
+    axes: Sequence[Axis], records: Iterable[Record], layout: Layout, wanted: Iterable[Mapping[str, Any]] | None = None
+) -> Iterator[Page]:
+    """One grid a combination of the axes that neither run down nor across; grids without any record are skipped.
+
+    `wanted`: the values of the cells that the plan has; None for every combination.
+    """
     placed = {_place(axes, record.values): record for record in records}
+    planned = None if wanted is None else {_place(axes, values) for values in wanted}
     down = list(_combinations(axes, layout.rows))
     across = list(_combinations(axes, () if layout.columns is None else (layout.columns,)))
     used = (*layout.rows, layout.columns)
     for fixed in _combinations(axes, [axis.name for axis in axes if axis.name not in used]):
-        cells = tuple(tuple(placed.get(_place(axes, {**fixed, **row, **column})) for column in across) for row in down)
+        places = [[_place(axes, {**fixed, **row, **column}) for column in across] for row in down]
+        cells = tuple(tuple(placed.get(place) for place in line) for line in places)
         if any(cell is not None for line in cells for cell in line):
             yield Page(
-                title=_told(axes, fixed),
-                rows=tuple(_told(axes, row) for row in down),
-                columns=tuple(_told(axes, column) for column in across),
+                title=_told(axes, fixed, ", "),
+                rows=tuple(_told(axes, row, "\n") for row in down),
+                columns=tuple(_told(axes, column, ", ") for column in across),
                 cells=cells,
+                wanted=None if planned is None else tuple(tuple(place in planned for place in line) for line in places),
             )
+
+
+def listed(axes: Sequence[Axis], records: Iterable[Record], wanted: Iterable[Mapping[str, Any]]) -> Iterator[Page]:
+    """One cell a row, for plans of which a grid would be mostly free places: values side by side, or drawn."""
+    placed = {_place(axes, record.values): record for record in records}
+    rows = [(_told(axes, values, "\n"), placed.get(_place(axes, values))) for values in wanted]
+    for start in range(0, len(rows), _MOST_ROWS):
+        part = rows[start : start + _MOST_ROWS]
+        yield Page(
+            title="",
+            rows=tuple(told for told, _ in part),
+            columns=("",),
+            cells=tuple((record,) for _, record in part),
+        )
+
+
+def sparse(axes: Sequence[Axis], cells: int) -> bool:
+    """Whether a grid of the axes would be mostly free places."""
+    return cells * 2 < math.prod(len(axis.values) for axis in axes)
 
 
 def axes_of(records: Sequence[Record]) -> tuple[Axis, ...]:
@@ -88,9 +123,9 @@ def axes_of(records: Sequence[Record]) -> tuple[Axis, ...]:
     return tuple(Axis(name, tuple(values)) for name, values in found.items())
 
 
-def label(name: str, value: Value) -> str:
+def label(name: str, value: Value, *, of_files: bool = False) -> str:
     """`seed 3`, `hills`, `camera pan_right:8`."""
-    if name in _FILES and isinstance(value, str):
+    if (of_files or name in _FILES) and isinstance(value, str):
         return Path(value).stem
     return f"{name.replace('_', ' ')} {value}"
 
@@ -101,10 +136,11 @@ def _combinations(axes: Sequence[Axis], names: Sequence[str]) -> Iterator[dict[s
     return (dict(zip(names, chosen, strict=True)) for chosen in product(*(values[name] for name in names)))
 
 
-def _told(axes: Sequence[Axis], chosen: Mapping[str, Value]) -> str:
+def _told(axes: Sequence[Axis], chosen: Mapping[str, Value], between: str) -> str:
     """The labels of what varies."""
-    varying = {axis.name for axis in axes if len(axis.values) > 1}
-    return ", ".join(label(name, value) for name, value in chosen.items() if name in varying)
+    varying = {axis.name: axis for axis in axes if len(axis.values) > 1}
+    told = ((varying[name], value) for name, value in chosen.items() if name in varying)
+    return between.join(label(axis.name, value, of_files=axis.of_files) for axis, value in told)
 
 
 def _place(axes: Sequence[Axis], values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
 from ..errors import SvdError, explain
 from .jobs import Job, MakeRender, Outcome
+from .rendering import outcome_of
+from .waiting import Waiting
 
-# A cell that takes its process down twice does so by itself.
-_TRIES = 2
 _GRACE = 5.0
 _READY = "ready"
 
@@ -34,7 +34,7 @@ class LocalExecutor:
         Raises:
             SvdError: no worker gets as far as its first cell.
         """
-        waiting = _Waiting(jobs)
+        waiting = Waiting(jobs)
         workers = [_Worker(device, self._make_render) for device in self._devices]
         try:
             for worker in workers:
@@ -48,7 +48,7 @@ class LocalExecutor:
             for worker in workers:
                 worker.stop()
 
-    def _heard(self, worker: _Worker, waiting: _Waiting) -> Iterator[Outcome]:
+    def _heard(self, worker: _Worker, waiting: Waiting) -> Iterator[Outcome]:
         job = cast("Job", worker.job)
         heard = worker.receive()
         if heard == _READY:
@@ -60,31 +60,11 @@ class LocalExecutor:
             if not worker.proven:
                 remedy = "Run `svd selftest` to see what is wrong with this machine."
                 raise SvdError(explain("a worker process that starts", f"one that ended with code {code}", remedy))
-            if not waiting.again(job):
-                remedy = "Look at its settings; less memory is needed with a smaller size or fewer frames."
-                error = explain("a clip", f"the process ended with code {code}, {_TRIES} times", remedy)
-                yield Outcome(job=job, seconds=0.0, error=error)
+            failed = waiting.again(job, f"the process ended with code {code}")
+            if failed is not None:
+                yield failed
             worker.restart()
         worker.give(waiting.next())
-
-
-class _Waiting:
-    """Jobs nobody works on; those a worker died of come first."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._returned: deque[Job] = deque()
-        self._tries: dict[str, int] = {}
-
-    def next(self) -> Job | None:
-        return self._returned.popleft() if self._returned else next(self._jobs, None)
-
-    def again(self, job: Job) -> bool:
-        tries = self._tries[job.cell.key] = self._tries.get(job.cell.key, 1) + 1
-        if tries > _TRIES:
-            return False
-        self._returned.append(job)
-        return True
 
 
 class _Worker:
@@ -148,8 +128,25 @@ class _Worker:
         self._process: BaseProcess = context.Process(
             target=_work, args=(theirs, self._make_render, self._device), daemon=True
         )
-        self._process.start()
+        with _spared_from_ctrl_c():
+            self._process.start()
         theirs.close()
+
+
+@contextmanager
+def _spared_from_ctrl_c() -> Generator[None, None, None]:
+    """What is started here does not hear Ctrl-C: the one that keeps the record ends it, without its traceback.
+
+    Blocked rather than ignored, so that a Ctrl-C of this very moment is not lost to ourselves.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection, make_render: MakeRender, device: str) -> None:
@@ -164,11 +161,8 @@ def _work(pipe: Connection, make_render: MakeRender, device: str) -> None:
             return
         if job is None:
             return
-        started = time.perf_counter()
         try:
-            outcome = render(job)
-        except SvdError as error:
-            outcome = Outcome(job=job, seconds=time.perf_counter() - started, error=str(error))
+            outcome = outcome_of(render, job)
         except KeyboardInterrupt:
             return
         pipe.send(outcome)

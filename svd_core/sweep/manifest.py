@@ -75,7 +75,7 @@ class Manifest:
             return
         with stream:
             for line in stream:
-                record = _parse(line)
+                record = parse_record(line)
                 if record is not None:
                     yield record
 
@@ -89,7 +89,8 @@ def _byte_at(stream: BinaryIO, place: int) -> bytes:
     return stream.read(1)
 
 
-def _parse(line: bytes) -> Record | None:
+def parse_record(line: bytes) -> Record | None:
+    """What a line says, None for one that is no record."""
     try:
         tree = json.loads(line)
     except ValueError:

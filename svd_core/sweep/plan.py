@@ -13,13 +13,11 @@ from typing import Any, Literal, cast, get_args
 
 from ..errors import FileFormatError, InputError, choose_from, explain
 from . import order as orders
-from .axes import Axis, parse_axis
+from .axes import Axis, axis_document, parse_axis
 
 VERSION = 1
 MOST_CELLS = 100_000
 Order = Literal["grouped", "coarse", "given"]
-# What the expensive first half of a clip depends on: the encoded picture, and the model with its camera.
-LEADERS = ("model", "image", "camera", "camera_lora")
 _KEYS = ("version", "name", "template", "axes", "combine", "order", "limit", "folder")
 _LONGEST_FILE = 64 * 2**20
 
@@ -78,7 +76,7 @@ class Plan:
             "version": VERSION,
             "name": self.name,
             "template": self.template.document(),
-            "axes": [{"name": axis.name, "values": list(axis.values)} for axis in self.axes],
+            "axes": [axis_document(axis) for axis in self.axes],
             "combine": {"random": combine.count, "seed": combine.seed} if isinstance(combine, Draw) else combine,
             "order": self.order,
             "folder": str(self.folder.absolute()),
@@ -98,7 +96,7 @@ class Plan:
         if self.order == "coarse":
             cells = orders.coarse(cells, sizes)
         elif self.order == "grouped":
-            leaders = [place for place, axis in enumerate(self.axes) if axis.name in LEADERS]
+            leaders = [place for place, axis in enumerate(self.axes) if axis.leads]
             cells = orders.grouped(cells, sizes, leaders)
         return orders.first(cells, self.limit)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import OutputError
 from .cells import Cell, cells_of
 from .folder import SweepFolder, open_folder
 from .jobs import Executor, Job, Outcome
@@ -37,12 +38,14 @@ def run_plan(
     executor: Executor,
     *,
     resume: bool = False,
+    cells: Sequence[Cell] | None = None,
     on_start: Callable[[Progress], None] | None = None,
     on_record: OnRecord | None = None,
 ) -> Progress:
     """Make every cell that `out` does not hold yet; failed ones of an earlier run are tried again.
 
-    A cell that fails is recorded and costs no other cell. `on_record` is told of each, after it is on disk.
+    A cell that fails is recorded and costs no other cell. `on_record` is told of each, after it is on disk. `cells`: of
+    the plan, where the caller has them already.
 
     Raises:
         InputError: the folder cannot be used.
@@ -50,10 +53,10 @@ def run_plan(
     """
     settings = plan.template.settings if isinstance(plan.template, AnimateTemplate) else {}
     suffix = _suffix(plan.template)
-    cells = cells_of(plan)
+    cells = cells_of(plan) if cells is None else cells
     with open_folder(out, resume=resume) as folder:
         folder.remember(plan.document())
-        finished = folder.finished(cells, suffix)
+        finished = folder.finished(cells)
         progress = Progress(total=len(cells), kept=len(finished))
         if on_start is not None:
             on_start(progress)
@@ -69,6 +72,9 @@ def run_plan(
         )
         with closing(executor.run(jobs)) as outcomes:
             for outcome in outcomes:
+                if outcome.halt:
+                    # Not the cell's fault, so nothing is recorded: the next run makes it.
+                    raise OutputError(outcome.error)
                 record = _recorded(folder, outcome)
                 progress.made += record.status == "done"
                 progress.failed += record.status == "failed"

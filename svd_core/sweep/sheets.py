@@ -3,49 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
-
-from ..errors import FileFormatError, InputError, SvdError, explain
-from ..sheet import write_line
+from ..errors import InputError, SvdError, explain
 from ..video_io.atomic import atomic_file
 from .axes import Axis
+from .drawing import Heading, SheetStyle, caption, draw_page, thumbnails_of
 from .folder import PLAN
-from .layout import Layout, Page, axes_of, pages
+from .layout import Layout, Page, axes_of, listed, pages, sparse
 from .manifest import FILE_NAME, Manifest, Record
-from .plan import load_plan
-from .thumbnails import frames_of, strip
+from .plan import Plan, load_plan
 
-_BACKGROUND, _HOLE, _FAILED = (24, 24, 27), (39, 39, 42), (69, 26, 30)
-_LABEL, _CAPTION = (244, 244, 245), (161, 161, 170)
-_MARGIN, _GAP, _TEXT = 16, 8, 14
-_ROW_LABEL = 140
+__all__ = ["Sheet", "SheetStyle", "caption", "draw_page", "read_sheet", "write_moving", "write_png"]
+
 _MOST_CELLS = 400
 _MOVING_FRAMES = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SheetStyle:
-    """`height` of a frame in pixels; `strip` frames a cell (3: first, middle, last)."""
-
-    height: int = 96
-    strip: int = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """What a folder's manifest and plan say, laid out."""
+    """What a folder's manifest and plan say, laid out; `title`: the plan's name."""
 
     folder: Path
     pages: tuple[Page, ...]
+    title: str = ""
 
     @property
     def records(self) -> list[Record]:
         """Of all pages, in reading order."""
         return [cell for page in self.pages for line in page.cells for cell in line if cell is not None]
+
+    def told(self) -> str:
+        """`44 clips, 3 failed, 1 to come`."""
+        failed = sum(record.status == "failed" for record in self.records)
+        missing = sum(
+            page.missing(row, column)
+            for page in self.pages
+            for row in range(len(page.rows))
+            for column in range(len(page.columns))
+        )
+        parts = [f"{len(self.records) - failed} clips"]
+        parts += [f"{count} {word}" for count, word in ((failed, "failed"), (missing, "to come")) if count]
+        return ", ".join(parts)
+
+    def heading(self, number: int = 1) -> Heading:
+        """Of a page, the first being 1."""
+        place = f", page {number} of {len(self.pages)}" if len(self.pages) > 1 else ""
+        return Heading(title=self.title, told=self.told() + place)
 
 
 def read_sheet(folder: Path, *, rows: str | None = None, columns: str | None = None) -> Sheet:
@@ -58,9 +64,18 @@ def read_sheet(folder: Path, *, rows: str | None = None, columns: str | None = N
     if not records:
         remedy = "Name the folder given to `svd sweep --out`, or wait for its first clip."
         raise InputError(explain(f"a sweep with finished cells in {folder}", "none", remedy))
-    axes = _axes(folder, records)
-    layout = Layout.choose(axes, rows, columns)
-    return Sheet(folder=folder, pages=tuple(part for page in pages(axes, records, layout) for part in _split(page)))
+    try:
+        plan = load_plan(folder / PLAN)
+    except SvdError:
+        plan = None
+    axes = _axes(plan, records)
+    wanted = _wanted(plan, axes, records)
+    if wanted is not None and rows is None and columns is None and sparse(axes, len(wanted)):
+        drawn = tuple(listed(axes, records, wanted))
+    else:
+        layout = Layout.choose(axes, rows, columns)
+        drawn = tuple(part for page in pages(axes, records, layout, wanted) for part in _split(page))
+    return Sheet(folder=folder, pages=drawn, title=folder.resolve().name if plan is None else plan.name)
 
 
 def write_png(sheet: Sheet, path: Path, style: SheetStyle) -> list[Path]:
@@ -72,7 +87,7 @@ def write_png(sheet: Sheet, path: Path, style: SheetStyle) -> list[Path]:
     written: list[Path] = []
     for number, page in enumerate(sheet.pages, start=1):
         target = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        drawn = draw_page(page, sheet.folder, style)
+        drawn = draw_page(page, sheet.folder, style, heading=sheet.heading(number))
         with atomic_file(target) as temporary:
             drawn.save(temporary, format="PNG")
         written.append(target)
@@ -87,11 +102,12 @@ def write_moving(sheet: Sheet, path: Path, style: SheetStyle, milliseconds: int 
         InputError, OutputError: it cannot be written.
     """
     page = sheet.pages[0]
-    single = SheetStyle(height=style.height, strip=1)
-    clips = {record.cell: _frames(record, sheet.folder, style.height, _MOVING_FRAMES) for record in sheet.records}
+    single, heading = SheetStyle(height=style.height, strip=1), sheet.heading()
+    shown = [record for line in page.cells for record in line if record is not None]
+    clips = {record.cell: thumbnails_of(record, sheet.folder, style.height, _MOVING_FRAMES) for record in shown}
     longest = max((len(frames) for frames in clips.values()), default=1)
     moments = [
-        draw_page(page, sheet.folder, single, {cell: [f[t % len(f)]] for cell, f in clips.items() if f})
+        draw_page(page, sheet.folder, single, {cell: [f[t % len(f)]] for cell, f in clips.items() if f}, heading)
         for t in range(max(1, longest))
     ]
     with atomic_file(path) as temporary:
@@ -107,65 +123,24 @@ def write_moving(sheet: Sheet, path: Path, style: SheetStyle, milliseconds: int 
     return path
 
 
-def draw_page(
-    page: Page, folder: Path, style: SheetStyle, thumbnails: dict[str, list[Image.Image]] | None = None
-) -> Image.Image:
-    """A page as a picture; `thumbnails` by cell key, by default read from the clips."""
-    tiles = [[_tile(record, folder, style, thumbnails) for record in line] for line in page.cells]
-    sizes = [tile.size for line in tiles for tile in line if tile is not None]
-    width = max((size[0] for size in sizes), default=style.height)
-    height = max((size[1] for size in sizes), default=style.height)
-    step_x, step_y = width + _GAP, height + _TEXT + 2 * _GAP
-    left = _MARGIN + (_ROW_LABEL if any(page.rows) else 0)
-    top = _MARGIN + (_TEXT + _GAP) * (bool(page.title) + any(page.columns))
-    size = (left + step_x * len(page.columns) + _MARGIN - _GAP, top + step_y * len(page.rows) + _MARGIN - _GAP)
-    drawn = Image.new("RGB", size, _BACKGROUND)
-    pen = ImageDraw.Draw(drawn)
-    if page.title:
-        write_line(pen, (_MARGIN, _MARGIN), page.title, _TEXT - 2, _LABEL, size[0] - 2 * _MARGIN)
-    for column, name in enumerate(page.columns):
-        write_line(pen, (left + column * step_x, top - _TEXT - _GAP), name, _TEXT - 2, _LABEL, width)
-    for row, (name, line) in enumerate(zip(page.rows, tiles, strict=True)):
-        y = top + row * step_y
-        write_line(pen, (_MARGIN, y), name, _TEXT - 2, _LABEL, _ROW_LABEL - _GAP)
-        for column, tile in enumerate(line):
-            record, x = page.cells[row][column], left + column * step_x
-            if tile is None:
-                pen.rectangle((x, y, x + width - 1, y + height - 1), _HOLE if record is None else _FAILED)
-            else:
-                drawn.paste(tile, (x, y))
-            write_line(pen, (x, y + height + 2), caption(record), _TEXT - 2, _CAPTION, width)
-    return drawn
-
-
-def caption(record: Record | None) -> str:
-    """What was measured, or why there is nothing to see."""
-    if record is None:
-        return "not made yet"
-    if record.status == "failed":
-        return record.error or "failed"
-    track: dict[str, Any] = dict(record.track or {})
-    per_second: dict[str, float] = track.get("per_second", {})
-    parts: list[str] = []
-    if per_second:
-        axis = max(per_second, key=lambda name: abs(per_second[name]))
-        parts.append(f"{axis} {per_second[axis]:+.1f}/s")
-    parts += [f"{name} {track[name]:.2f}" for name in ("motion", "flicker") if isinstance(track.get(name), float)]
-    return "  ".join(parts)
-
-
-def _axes(folder: Path, records: Sequence[Record]) -> tuple[Axis, ...]:
-    try:
-        axes = load_plan(folder / PLAN).axes
-    except SvdError:
-        return axes_of(records)
-    # An edited plan may no longer know every value on record.
+def _axes(plan: Plan | None, records: Sequence[Record]) -> tuple[Axis, ...]:
     told = axes_of(records)
-    names = [axis.name for axis in axes]
-    if sorted(names) != sorted(axis.name for axis in told):
+    if plan is None or sorted(axis.name for axis in plan.axes) != sorted(axis.name for axis in told):
         return told
+    # An edited plan may no longer know every value on record.
     known = {axis.name: axis.values for axis in told}
-    return tuple(Axis(axis.name, tuple(dict.fromkeys((*axis.values, *known[axis.name])))) for axis in axes)
+    return tuple(
+        Axis(axis.name, tuple(dict.fromkeys((*axis.values, *known[axis.name]))), axis.kind) for axis in plan.axes
+    )
+
+
+def _wanted(plan: Plan | None, axes: Sequence[Axis], records: Sequence[Record]) -> list[dict[str, Any]] | None:
+    """Values of all cells there are or will be; None where no plan that fits the record tells."""
+    if plan is None or [axis.name for axis in axes] != [axis.name for axis in plan.axes]:
+        return None
+    rows = {tuple(row.items()): row for row in plan.rows()}
+    rows |= {tuple(values.items()): values for values in ({a.name: r.values[a.name] for a in axes} for r in records)}
+    return list(rows.values())
 
 
 def _forget_pages(path: Path, after: int) -> None:
@@ -181,26 +156,5 @@ def _split(page: Page) -> Iterator[Page]:
     step = max(1, _MOST_CELLS // max(1, len(page.columns)))
     for start in range(0, len(page.rows), step):
         rows = slice(start, start + step)
-        yield Page(title=page.title, rows=page.rows[rows], columns=page.columns, cells=page.cells[rows])
-
-
-def _tile(
-    record: Record | None, folder: Path, style: SheetStyle, thumbnails: dict[str, list[Image.Image]] | None
-) -> Image.Image | None:
-    if record is None:
-        return None
-    if thumbnails is not None:
-        frames = thumbnails.get(record.cell, [])
-    else:
-        frames = _frames(record, folder, style.height, style.strip)
-    return strip(frames) if frames else None
-
-
-def _frames(record: Record, folder: Path, height: int, count: int) -> list[Image.Image]:
-    if record.file is None:
-        return []
-    try:
-        return frames_of(folder / record.file, height, count)
-    except (FileFormatError, InputError):
-        # Deleted or damaged since: a hole says it well enough.
-        return []
+        wanted = None if page.wanted is None else page.wanted[rows]
+        yield replace(page, rows=page.rows[rows], cells=page.cells[rows], wanted=wanted)

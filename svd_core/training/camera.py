@@ -21,7 +21,7 @@ from .camera_latents import LatentGroups, cached_latents
 from .camera_layers import times
 from .camera_loop import STATE_NAME, CameraRecipe, CameraTrainer
 from .camera_moves import Target, target_of
-from .camera_recipe import BATCH, BUCKETS, RANK, STEPS, is_small, law_for
+from .camera_recipe import BATCH, BUCKETS, RANK, TRIALS, is_small, law_for, steps_for
 from .camera_sources import SourceChoice, open_source
 from .camera_trials import Bench, Readings, bench_for, clips_with, read
 from .camera_watch import Tell, Watcher
@@ -61,7 +61,7 @@ class CameraTrainOptions:
     batch: int | None = None
     learning_rate: float = 4e-3
     reference: float | None = None
-    trials: int = 8
+    trials: int = TRIALS
     early_stop: bool = False
     resume: bool = False
     seed: int = 0
@@ -106,7 +106,7 @@ def train_camera(
     source, notes = _source(options, loaded.config, target, size, say)
     base = base_fingerprint(loaded.unet)
     groups = cached_latents(loaded, source, base, options.out, lambda done, of: say("encoding", done, of, None))
-    recipe = _recipe(options, loaded, size, groups)
+    recipe = _recipe(options, loaded, size, groups, target)
     key = json.dumps({"base": base, "source": source.key, "recipe": repr(recipe)})
     trainer = CameraTrainer(loaded.unet, recipe, groups, options.out, key)
     if options.resume and (options.out / STATE_NAME).is_file():
@@ -153,7 +153,7 @@ def _check(options: CameraTrainOptions) -> None:
         if value is not None and value <= 0:
             raise InputError(explain(f"a positive number for {name}", f"{value}", "Give more."))
     if not 1 <= options.trials <= 512:
-        raise InputError(explain("1 to 512 clips to measure on", f"{options.trials}", "8 give a first impression."))
+        raise InputError(explain("1 to 512 clips to measure on", f"{options.trials}", "6 give a first impression."))
     if begun(options.out) and not options.resume:
         found = f"a run in {options.out}"
         raise InputError(explain("a new folder for the run", found, "Add --resume to continue it, or name another."))
@@ -197,10 +197,12 @@ def _source(
     )
 
 
-def _recipe(options: CameraTrainOptions, model: SvdModel, size: ClipSize, groups: LatentGroups) -> CameraRecipe:
+def _recipe(
+    options: CameraTrainOptions, model: SvdModel, size: ClipSize, groups: LatentGroups, target: Target
+) -> CameraRecipe:
     small = is_small(model.config)
     recipe = CameraRecipe(
-        steps=options.steps or STEPS[small],
+        steps=options.steps or steps_for(model.config, held=target.axis is None),
         rank=RANK[small] if options.rank is None else options.rank,
         targets=options.targets,
         learning_rate=options.learning_rate,

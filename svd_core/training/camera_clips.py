@@ -30,11 +30,15 @@ class ClipSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraClip:
-    """One clip: pixels `T 3 H W` in [-1, 1], its rate, and the strength of the LoRA on every frame, `T`."""
+    """One clip: pixels `T 3 H W` in [-1, 1], its rate, and the strength of the LoRA on every frame, `T`.
+
+    motion_bucket: the one it is shown with; None for one drawn at random in every step.
+    """
 
     pixels: Tensor
     fps: float
     strength: Tensor
+    motion_bucket: float | None = None
 
 
 class ClipSource(Protocol):

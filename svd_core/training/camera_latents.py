@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,13 @@ from .camera_clips import CameraClip, ClipSource
 from .sampler import Model
 
 _PROBE_NOISE = 0.05
+# Of the cache: a file of another one is made anew.
+_FORMAT = 2
 Encoded = dict[str, Tensor]
-"""Of one group: latents `B T c h w`, condition `B c h w`, context `B 1 d`, fps `B`, strength `T`."""
+"""Of one group: latents `B T c h w`, condition `B c h w`, context `B 1 d`, fps `B`, bucket `B`, strength `T`.
+
+`bucket` is NaN for clips without a motion bucket of their own.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ def cached_latents(
     Raises:
         NumericsError: the encoder produced NaN or infinity.
     """
-    key = hashlib.sha256(f"{model_key} {source.key}".encode()).hexdigest()
+    key = hashlib.sha256(f"{_FORMAT} {model_key} {source.key}".encode()).hexdigest()
     path = folder / f"latents-{key[:16]}.safetensors"
     if not path.is_file():
         encoded = _encode_all(model, source, progress)
@@ -79,6 +85,7 @@ def _encode(model: Model, clip: CameraClip) -> Encoded:
         "condition": condition,
         "context": model.image_encoder(picture).float().cpu(),
         "fps": torch.tensor(clip.fps),
+        "bucket": torch.tensor(math.nan if clip.motion_bucket is None else clip.motion_bucket),
     }
 
 
@@ -99,6 +106,6 @@ def _home(model: Model) -> tuple[torch.device, torch.dtype]:
 
 def _read(path: Path, groups: int) -> LatentGroups:
     with safe_open(path, framework="pt") as file:
-        names = ("latents", "condition", "context", "fps", "strength")
+        names = ("latents", "condition", "context", "fps", "bucket", "strength")
         read = tuple({name: file.get_tensor(f"{index}.{name}") for name in names} for index in range(groups))
         return LatentGroups(groups=read, pixel_noise=file.get_tensor("pixel_noise"))

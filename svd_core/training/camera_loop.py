@@ -39,7 +39,8 @@ _FADE_TO = 0.05
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraRecipe:
     """How a LoRA is trained. `batch` clips a step; `buckets` is the range motion buckets are drawn from, whatever the
-    clip's own motion, so that the LoRA and not the bucket decides the camera; `checkpointing` trades time for memory.
+    clip's own motion, so that the LoRA and not the bucket decides the camera (a clip may bring its own);
+    `checkpointing` trades time for memory.
     """
 
     steps: int
@@ -204,12 +205,13 @@ class CameraTrainer:
         device = next(self.unet.parameters()).device
         low, high = self.recipe.buckets
         count = len(clips["fps"])
+        drawn = low + (high - low) * torch.rand(count, generator=generator)
         prepared = TrainingClips(
             latents=clips["latents"].to(device),
             condition=clips["condition"].to(device),
             context=clips["context"].to(device),
             fps=clips["fps"].to(device),
-            motion_bucket=(low + (high - low) * torch.rand(count, generator=generator)).to(device),
+            motion_bucket=torch.where(clips["bucket"].isnan(), drawn, clips["bucket"]).to(device),
             pixel_noise=self._groups.pixel_noise.to(device),
             image_only=False,
         )

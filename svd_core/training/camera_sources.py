@@ -13,12 +13,11 @@ from ..errors import InputError, explain
 from ..sheet import SheetRow, write_sheet
 from .camera_clips import ClipSize, ClipSource
 from .camera_moves import Target
+from .camera_recipe import CLIPS_DRAWN
 from .camera_worlds import WorldSource
 from .footage import Footage, FootageSource, read_footage
 from .photos import PhotoSource, read_photos
 
-# Clips drawn from photographs or worlds; more than this many variants teach a small LoRA nothing new.
-_CLIPS = 192
 _SHEET_ROWS = 40
 
 
@@ -29,7 +28,7 @@ class SourceChoice:
 
     images: Path | None = None
     clips: Path | None = None
-    clips_drawn: int = _CLIPS
+    clips_drawn: int = CLIPS_DRAWN
     per_group: int = 6
 
     @property

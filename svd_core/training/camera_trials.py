@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..camera.adapter import Placeable, attach
 from ..camera.lora import Calibration
-from ..camera.meter import measure
+from ..camera.meter import Track, measure
 from ..camera.moves import AXES, Axis
 from ..config import SamplingDefaults
 from ..metrics import clip_report
@@ -59,7 +59,11 @@ def bench_for(model: Model, size: ClipSize, pictures: Tensor, *, batch: int, fir
 
 def by_meter(clip: Frames) -> list[float]:
     """The camera meter as judge."""
-    track = measure(clip)
+    return columns_of(clip, measure(clip))
+
+
+def columns_of(clip: Frames, track: Track) -> list[float]:
+    """What is read on a clip whose camera went along `track`, whoever measured that."""
     report = clip_report(clip, track)
     return [*(track.per_second[axis] for axis in AXES), report.camera_motion, report.subject_motion]
 

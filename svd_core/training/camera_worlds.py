@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Generator, Tensor
@@ -13,11 +15,15 @@ from .camera_moves import Lesson, Target, draw_lesson, path_of
 from .moves import Move
 from .subjects import Subject, draw_subject
 from .textures import integer, uniform
-from .worlds import HELD_OUT, TRAINING, WorldSize, clip_generator, draw_clips, draw_world, render
+from .worlds import HELD_OUT, TRAINING, WorldSize, clip_generator, draw_clips, draw_world, motion_bucket, render
 
 _FPS_RANGE = (6, 15)
-# Frame widths a frame at 8 fps and strength 1: how fast the things in the scene may go beside the camera.
+# Frame widths a frame: how fast the things in the scene may go, times a range beside a moving camera, and another under
+# one that stands still.
 _SUBJECT_SPEED = 0.016
+_PACE, _HELD_PACE = (0.3, 1.5), (0.6, 3.0)
+# Part of the frame that moving things are taken to fill: makes a motion bucket of their speed.
+_COVERED = 0.22
 _MOST_SUBJECTS = 3
 _TRIAL_SEED = 424_242
 
@@ -35,7 +41,8 @@ class WorldSource:
     @property
     def key(self) -> str:
         """All that decides the clips."""
-        return f"worlds {self.target} {self.size} {self.seed} {self.groups} {self.per_group}"
+        held = f" {_HELD_PACE} {_COVERED}" if self.target.axis is None else ""
+        return f"worlds {self.target} {self.size} {self.seed} {self.groups} {self.per_group}{held}"
 
     def group(self, index: int) -> list[CameraClip]:
         """Clips of one speed, direction and ease in different worlds, at different rates."""
@@ -57,8 +64,15 @@ class WorldSource:
         way = path_of(self.target, lesson, (self.size.height, self.size.width))
         world = draw_world(generator, self._world_size, "static", 0.0)
         moved = replace(world, move=_Directed(name="static", rates=world.move.rates, ease=0, way=way), fps=fps)
-        pixels, _ = render(replace(moved, subjects=_subjects(generator, self.target)), self._world_size)
-        return CameraClip(pixels=pixels, fps=float(fps), strength=lesson.curve)
+        subjects = _subjects(generator, self.target)
+        pixels, _ = render(replace(moved, subjects=subjects), self._world_size)
+        bucket = self._bucket(subjects, fps) if self.target.axis is None else None
+        return CameraClip(pixels=pixels, fps=float(fps), strength=lesson.curve, motion_bucket=bucket)
+
+    def _bucket(self, subjects: Sequence[Subject], fps: int) -> float:
+        """Under a held camera the bucket keeps its meaning, the speed of things, and tells it of the subjects alone."""
+        speed = sum(math.hypot(*subject.velocity) for subject in subjects) / len(subjects)
+        return motion_bucket(_COVERED * speed * self.size.width, fps, self.size.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +97,10 @@ class _Directed(Move):
 
 
 def _subjects(generator: Generator, target: Target) -> tuple[Subject, ...]:
-    """What moves in the scene: up to a few things, at least one where the camera is to stand still."""
-    fewest = 1 if target.axis is None else 0
+    """What moves in the scene: up to a few things; fast ones, and at least one, where the camera is to stand still."""
+    held = target.axis is None
+    fewest = 1 if held else 0
     count = fewest + integer(generator, _MOST_SUBJECTS - fewest + 1)
     colours = textures.palette(generator)
-    pace = _SUBJECT_SPEED * uniform(generator, 0.3, 1.5)
+    pace = _SUBJECT_SPEED * uniform(generator, *(_HELD_PACE if held else _PACE))
     return tuple(draw_subject(generator, pace, colours) for _ in range(count))

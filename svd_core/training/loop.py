@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -51,12 +52,16 @@ class Report:
     spent: float
 
 
-Observer = Callable[["Trainer", Report], None]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(slots=True, kw_only=True)
-class Trainer:
-    """One run in one folder. `clock` counts computing seconds: of this process on a CPU, of the wall on a GPU."""
+class Loop(ABC, Generic[Module]):
+    """One run in one folder. Computing seconds are counted: of this process on a CPU, of the wall on a GPU.
+
+    `config` is the model whose latents are trained on. What is trained, on which pool, with which loss is the
+    subclass's to say.
+    """
 
     config: ModelConfig
     stages: tuple[Stage, ...]
@@ -64,7 +69,7 @@ class Trainer:
     folder: Path
     device: torch.device
     save_seconds: float = 90.0
-    networks: Networks = field(init=False)
+    networks: Module = field(init=False)
     average: Average = field(init=False)
     basis: PatchBasis = field(init=False)
     stage: int = 0
@@ -74,29 +79,40 @@ class Trainer:
     _pool: ClipPool | None = None
 
     def __post_init__(self) -> None:
-        self.networks = start(self.config, self.seed, FAST_LAYERS).to(self.device)
+        self.networks = self._fresh().to(self.device)
         self.average = Average({}, 0.0)
 
-    def begin(self, source: Path | None = None) -> None:
-        """Fit the latent basis and stand before the first step; `source` is a finished model to go on from."""
-        size = self._size
-        first = _BASIS_CHUNKS * _CHUNK
-        clips = draw_clips(self.seed, TRAINING, range(first, first + _BASIS_CLIPS), size)
-        config = self.config.autoencoder
-        images = clips.pixels[:, ::4].flatten(0, 1)
-        if source is None:
-            basis = fit_basis(images, config.downsampling, config.latent_channels)
-        else:
-            adopt(self.networks, source)
-            basis = recover_basis(self.networks.autoencoder.encode, images.to(self.device), config.downsampling)
-        self.basis = PatchBasis(
-            basis.mean.to(self.device), basis.analysis.to(self.device), basis.synthesis.to(self.device), basis.patch
-        )
-        self._enter()
+    @abstractmethod
+    def begin(self) -> None:
+        """Fit or recover the latent basis and stand before the first step."""
+
+    @abstractmethod
+    def _fresh(self) -> Module:
+        """What is trained, as it starts from the seed."""
+
+    @abstractmethod
+    def _trained(self, stage: Stage) -> Iterable[tuple[str, nn.Parameter]]:
+        """The parameters of `networks` a stage moves."""
+
+    @abstractmethod
+    def _make_pool(self, stage: Stage) -> ClipPool:
+        """The clips of a stage."""
+
+    @abstractmethod
+    def _loss(self, stage: Stage, clips: LatentClips, generator: Generator) -> Tensor:
+        """The loss of one batch; every random number comes from `generator`."""
+
+    def _key(self) -> str:
+        """What a saved run must be of, to be resumed by this one."""
+        return self.config.to_json()
+
+    def _wants_pool(self, stage: Stage) -> bool:
+        """Whether the pool of the stage before does not serve this one."""
+        return self._pool is None
 
     def resume(self) -> None:
         """Continue the run saved in the folder, to the bit."""
-        saved = load(self.folder, self.config.to_json(), self.seed)
+        saved = load(self.folder, self._key(), self.seed)
         self.networks.load_state_dict(saved.weights)
         patch = self.config.autoencoder.downsampling
         mean, analysis, synthesis = (saved.basis[name].to(self.device) for name in _BASIS_NAMES)
@@ -119,7 +135,7 @@ class Trainer:
                     explain("a run of this recipe", f"another optimiser in {self.folder}", "Start a new folder.")
                 ) from error
 
-    def run(self, observe: Observer) -> None:
+    def run(self, observe: Callable[[Any, Report], None]) -> None:
         """Train to the end of the last stage, calling `observe` after every step.
 
         Raises:
@@ -147,7 +163,7 @@ class Trainer:
         save(
             self.folder,
             Saved(
-                config=self.config.to_json(),
+                config=self._key(),
                 seed=self.seed,
                 stage=self.stages[-1 if finished else self.stage].name,
                 step=self.stages[-1].steps if finished else self.step,
@@ -170,23 +186,27 @@ class Trainer:
             self._train_step(self.stages[0])
         return (self._now() - started) / count
 
-    def averaged(self) -> Networks:
+    @abstractmethod
+    def averaged(self) -> Module:
         """A copy of the networks with the running average in place, in evaluation mode, for samples and export."""
-        copy = Networks(self.config).to(self.device)
-        copy.load_state_dict(self.networks.state_dict() | self.average.values)
-        return copy.eval().requires_grad_(False)
 
     @property
     def _size(self) -> WorldSize:
         sampling = self.config.sampling
         return WorldSize(frames=sampling.frames, height=sampling.height, width=sampling.width)
 
+    def _basis_images(self) -> Tensor:
+        """Pictures `n 3 H W` of worlds no pool draws."""
+        first = _BASIS_CHUNKS * _CHUNK
+        clips = draw_clips(self.seed, TRAINING, range(first, first + _BASIS_CLIPS), self._size)
+        return clips.pixels[:, ::4].flatten(0, 1)
+
     def _enter(self) -> None:
         """Make optimiser, average and pool of the current stage."""
         if self.stage >= len(self.stages):
             return
         stage = self.stages[self.stage]
-        parameters = dict(trained(self.networks, stage.name))
+        parameters = dict(self._trained(stage))
         rate = stage.learning_rate
         self._optimiser = (
             Muon(parameters.items(), lr=rate)
@@ -194,24 +214,8 @@ class Trainer:
             else torch.optim.AdamW(parameters.values(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
         )
         self.average = Average({name: value.detach().clone() for name, value in parameters.items()}, stage.average)
-        if self._pool is None or stage.name in ("images", "temporal_decoder") or self._pool.subjects != stage.subjects:
+        if self._wants_pool(stage):
             self._pool = self._make_pool(stage)
-
-    def _make_pool(self, stage: Stage) -> ClipPool:
-        """The diffusion stages share one pool; the decoder wants short clips in pixels, the autoencoder any pixels."""
-        decoder = stage.name == "temporal_decoder"
-        linear = stage.name in ("autoencoder", "temporal_decoder")
-        return ClipPool(
-            self.seed,
-            replace(self._size, frames=stage.frames) if decoder and stage.frames else self._size,
-            self.basis,
-            chunk=_CHUNK,
-            device=self.device,
-            encode=None if linear else self.networks.autoencoder.encode,
-            keep_pixels=decoder,
-            offset=_DECODER_CHUNKS if decoder else 0,
-            subjects=stage.subjects,
-        )
 
     def _leave(self) -> None:
         """Let the average replace the trained weights, and stand before the next stage."""
@@ -250,6 +254,67 @@ class Trainer:
             raise NumericsError(explain(f"a finite training {what}", f"{number} in {place}", remedy))
         return number
 
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _now(self) -> float:
+        """Seconds of computing: this process's on a CPU, where others may share the core, the wall's on a GPU."""
+        return time.monotonic() if self.device.type == "cuda" else time.process_time()
+
+
+Observer = Callable[["Trainer", Report], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer(Loop[Networks]):
+    """The embedded model's own run: all three networks."""
+
+    def begin(self, source: Path | None = None) -> None:
+        """Fit the latent basis and stand before the first step; `source` is a finished model to go on from."""
+        config = self.config.autoencoder
+        images = self._basis_images()
+        if source is None:
+            basis = fit_basis(images, config.downsampling, config.latent_channels)
+        else:
+            adopt(self.networks, source)
+            basis = recover_basis(self.networks.autoencoder.encode, images.to(self.device), config.downsampling)
+        self.basis = basis.to(self.device)
+        self._enter()
+
+    def averaged(self) -> Networks:
+        """A copy of the networks with the running average in place, in evaluation mode, for samples and export."""
+        copy = Networks(self.config).to(self.device)
+        copy.load_state_dict(self.networks.state_dict() | self.average.values)
+        return copy.eval().requires_grad_(False)
+
+    def _fresh(self) -> Networks:
+        return start(self.config, self.seed, FAST_LAYERS)
+
+    def _trained(self, stage: Stage) -> Iterable[tuple[str, nn.Parameter]]:
+        return trained(self.networks, stage.name)
+
+    def _wants_pool(self, stage: Stage) -> bool:
+        pool = self._pool
+        return pool is None or stage.name in ("images", "temporal_decoder") or pool.subjects != stage.subjects
+
+    def _make_pool(self, stage: Stage) -> ClipPool:
+        """The diffusion stages share one pool; the decoder wants short clips in pixels, the autoencoder any pixels."""
+        decoder = stage.name == "temporal_decoder"
+        linear = stage.name in ("autoencoder", "temporal_decoder")
+        return ClipPool(
+            self.seed,
+            replace(self._size, frames=stage.frames) if decoder and stage.frames else self._size,
+            self.basis,
+            chunk=_CHUNK,
+            device=self.device,
+            encode=None if linear else self.networks.autoencoder.encode,
+            keep_pixels=decoder,
+            offset=_DECODER_CHUNKS if decoder else 0,
+            subjects=stage.subjects,
+        )
+
     def _loss(self, stage: Stage, clips: LatentClips, generator: Generator) -> Tensor:
         if stage.name == "autoencoder":
             cropped = self.step < _CROPPED_SHARE * stage.steps
@@ -276,15 +341,6 @@ class Trainer:
             pixel_noise=self.basis.analysis.norm(dim=1),
             image_only=image_only,
         )
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
-
-    def _now(self) -> float:
-        """Seconds of computing: this process's on a CPU, where others may share the core, the wall's on a GPU."""
-        return time.monotonic() if self.device.type == "cuda" else time.process_time()
 
 
 def _images(clips: LatentClips, generator: Generator, cropped: bool) -> Tensor:

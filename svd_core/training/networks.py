@@ -47,12 +47,17 @@ def start(config: ModelConfig, seed: int, operations: Operations = TORCH) -> Net
         for parameter in embeddings.parameters():
             if not parameter.any():
                 nn.init.normal_(parameter, std=0.02)
-    for name, parameter in networks.unet.named_parameters():
-        if _SILENT.search(name):
-            nn.init.zeros_(parameter)
+    silence_(networks.unet)
     start_temporal_as_identity_(networks.autoencoder.decoder)
     start_anchored_(networks.autoencoder)
     return networks
+
+
+def silence_(unet: VideoUNet) -> None:
+    """Let every residual branch begin with nothing to say, and time with it."""
+    for name, parameter in unet.named_parameters():
+        if _SILENT.search(name):
+            nn.init.zeros_(parameter)
 
 
 def adopt(networks: Networks, path: Path) -> None:

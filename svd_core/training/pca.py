@@ -29,6 +29,10 @@ class PatchBasis:
     synthesis: Tensor
     patch: int
 
+    def to(self, device: torch.device | str) -> PatchBasis:
+        """The same on a device."""
+        return PatchBasis(self.mean.to(device), self.analysis.to(device), self.synthesis.to(device), self.patch)
+
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels `n 3 H W` in [-1, 1] -> latents `n c h w` of overall unit variance."""
         patches = rearrange(pixels, "n c (h p) (w q) -> n h w (c p q)", p=self.patch, q=self.patch)

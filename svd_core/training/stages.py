@@ -15,7 +15,9 @@ from torch import nn
 from ..errors import InputError, choose_from, explain
 from .diffusion import NoiseLaw
 
-StageName = Literal["autoencoder", "images", "temporal", "short_video", "camera", "video", "temporal_decoder"]
+StageName = Literal[
+    "autoencoder", "images", "temporal", "short_video", "camera", "video", "temporal_decoder", "interpolator"
+]
 _TEMPORAL_MARKS = ("time_stack", "time_mixer", "time_pos_embed", "time_mix_conv", "mix_factor")
 
 
@@ -198,6 +200,7 @@ def trained(networks: nn.Module, stage: StageName) -> Iterable[tuple[str, nn.Par
             "camera": part in ("unet", "image_encoder"),
             "video": part in ("unet", "image_encoder"),
             "temporal_decoder": part == "autoencoder" and temporal,
+            "interpolator": False,
         }[stage]
         if moved:
             yield name, parameter

@@ -23,6 +23,7 @@ from ..errors import FileFormatError, InputError, explain
 # Pillow's own threshold for a decompression bomb; a float32 picture of this size takes 1 GB.
 MAX_PIXELS = 89_478_485
 MIN_SIDE = 8
+_WITH_ALPHA = 4
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, UnidentifiedImageError)
 
@@ -40,6 +41,26 @@ class Picture:
         if self.alpha is None:
             return self.pixels
         return torch.lerp(torch.full_like(self.pixels, background), self.pixels, self.alpha[..., None])
+
+
+def with_alpha(picture: Picture) -> Tensor:
+    """pixels and alpha `H W 4`; a picture without is opaque."""
+    alpha = torch.ones_like(picture.pixels[..., 0]) if picture.alpha is None else picture.alpha
+    return torch.cat((picture.pixels, alpha[..., None]), dim=-1)
+
+
+def over_black(pixels: Tensor) -> Tensor:
+    """`H W 4` composed over black, `H W 3`; frames without alpha as they are."""
+    return pixels[..., :3] * pixels[..., 3:] if pixels.shape[-1] == _WITH_ALPHA else pixels
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether a picture file says that it is transparent, from its header; False for what is no picture."""
+    try:
+        with Image.open(path) as image:
+            return image.has_transparency_data
+    except _BROKEN:
+        return False
 
 
 def read_image(path: Path | str, *, background: float = 0.0) -> Tensor:
@@ -83,13 +104,13 @@ def read_picture(path: Path | str, *, min_side: int = MIN_SIDE) -> Picture:
 
 
 def encode_rgb(frame: Tensor) -> NDArray[np.uint8]:
-    """`H W 3` in [0, 1] on any device -> uint8 array, rounded to nearest, NaN black."""
+    """`H W 3`, or 4 with alpha, in [0, 1] on any device -> uint8 array, rounded to nearest, NaN black."""
     scaled = frame.detach().float().nan_to_num(0.0).clamp(0, 1).mul(255).round()
     return scaled.to(torch.uint8).cpu().contiguous().numpy()
 
 
 def decode_rgb(array: NDArray[np.uint8]) -> Tensor:
-    """uint8 `H W 3` -> float32 in [0, 1]."""
+    """uint8 `H W C` -> float32 in [0, 1]."""
     return torch.from_numpy(array.astype(np.float32)).div_(255)
 
 

@@ -8,34 +8,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
 import numpy as np
 import torch
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 from PIL import Image
 from torch import Tensor
 
 from ..errors import FileFormatError, InputError, explain
 from ..types import Frames
 from .colour import to_rgb
-from .images import decode_rgb, read_picture
+from .images import decode_rgb, has_alpha, over_black, read_picture, with_alpha
 from .metadata import container_metadata, image_metadata, read_metadata, stored_rate
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ANIMATIONS = (".gif", ".webp", ".png", ".apng")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipInfo:
-    """What a clip says of itself; `frames` and `fps` are None where only decoding or the user could tell."""
+    """What a clip says of itself; `frames` and `fps` are None where only decoding or the user could tell. `alpha` says
+    that some of it may be transparent."""
 
     width: int
     height: int
     frames: int | None
     fps: Fraction | None
     metadata: dict[str, Any]
+    alpha: bool = False
 
 
 def probe(path: Path | str) -> ClipInfo:
@@ -54,20 +60,21 @@ def probe(path: Path | str) -> ClipInfo:
         return _probe_video(source)
 
 
-def iter_frames(path: Path | str) -> Iterator[Tensor]:
+def iter_frames(path: Path | str, *, alpha: bool = False) -> Iterator[Tensor]:
     """Frames `H W 3` float32 in [0, 1], one in memory at a time; errors as in `probe`.
 
     A video is taken as its frames in order, whatever their time stamps. Frames that an animation holds for
-    several periods of its stored rate are repeated; a phone's rotation is applied.
+    several periods of its stored rate are repeated; a phone's rotation is applied. Transparency is composed over
+    black, or with `alpha` kept: `H W 4`, opaque where a clip has none.
     """
     source = _existing(path)
     with _readable(source):
         if source.is_dir():
-            yield from _folder_frames(source)
+            yield from _folder_frames(source, alpha)
         elif source.suffix.lower() in _ANIMATIONS:
-            yield from _animation_frames(source)
+            yield from _animation_frames(source, alpha)
         else:
-            yield from _video_frames(source)
+            yield from _video_frames(source, alpha)
 
 
 def read_clip(path: Path | str, *, fps: Fraction | None = None) -> Frames:
@@ -135,12 +142,14 @@ def _probe_folder(source: Path) -> ClipInfo:
     files = frame_files(source)
     height, width, _ = read_picture(files[0], min_side=1).pixels.shape
     metadata = read_metadata(files[0])
-    return ClipInfo(width=width, height=height, frames=len(files), fps=stored_rate(metadata, None), metadata=metadata)
+    rate, alpha = stored_rate(metadata, None), any(map(has_alpha, files))
+    return ClipInfo(width=width, height=height, frames=len(files), fps=rate, metadata=metadata, alpha=alpha)
 
 
-def _folder_frames(source: Path) -> Iterator[Tensor]:
+def _folder_frames(source: Path, alpha: bool) -> Iterator[Tensor]:
     for file in frame_files(source):
-        yield read_picture(file, min_side=1).over()
+        picture = read_picture(file, min_side=1)
+        yield with_alpha(picture) if alpha else picture.over()
 
 
 def _probe_animation(source: Path) -> ClipInfo:
@@ -152,6 +161,7 @@ def _probe_animation(source: Path) -> ClipInfo:
             frames=int(getattr(image, "n_frames", 1)),
             fps=_animation_rate(image, metadata),
             metadata=metadata,
+            alpha=image.has_transparency_data,
         )
 
 
@@ -177,7 +187,7 @@ def _frame_times(image: Image.Image) -> list[Fraction]:
     return times
 
 
-def _animation_frames(source: Path) -> Iterator[Tensor]:
+def _animation_frames(source: Path, alpha: bool) -> Iterator[Tensor]:
     with Image.open(source) as image:
         metadata = image_metadata(image)
         rate = stored_rate(metadata, None)
@@ -186,11 +196,11 @@ def _animation_frames(source: Path) -> Iterator[Tensor]:
         elapsed, shown = Fraction(0), 0
         for index in range(int(getattr(image, "n_frames", 1))):
             image.seek(index)
-            rgb = np.asarray(image.convert("RGB"))
+            pixels = decode_rgb(np.asarray(image.convert("RGBA" if alpha or image.has_transparency_data else "RGB")))
             elapsed += Fraction(image.info.get("duration", 0)) / 1000
             until = max(round(elapsed * rate), shown + 1) if rate else index + 1
             for _ in range(until - shown):
-                yield decode_rgb(rgb)
+                yield pixels if alpha else over_black(pixels)
             shown = until
 
 
@@ -207,17 +217,31 @@ def _probe_video(source: Path) -> ClipInfo:
             frames=stream.frames or None,
             fps=stored_rate(metadata, Fraction(measured) if measured else None),
             metadata=metadata,
+            alpha=_alpha_decoder(stream) is not None,
         )
 
 
-def _video_frames(source: Path) -> Iterator[Tensor]:
+def _alpha_decoder(stream: VideoStream) -> str | None:
+    """The decoder that reads the second, grey picture webm keeps transparency in; FFmpeg's own passes it over."""
+    return _ALPHA_DECODERS.get(stream.codec_context.name) if stream.metadata.get("alpha_mode") == "1" else None
+
+
+def _video_frames(source: Path, alpha: bool) -> Iterator[Tensor]:
     with av.open(str(source)) as container:
         if not container.streams.video:
             raise FileFormatError(explain(f"pictures in {source}", "sound only", "Use a video file."))
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
-            pixels = decode_rgb(to_rgb(frame))
+        decoder = _alpha_decoder(stream)
+        for frame in container.decode(stream) if decoder is None else _transparent(container, stream, decoder):
+            pixels = decode_rgb(to_rgb(frame, alpha=alpha or decoder is not None))
+            pixels = pixels if alpha else over_black(pixels)
             # The display matrix counts degrees counter-clockwise, as torch does.
             turns = round(int(getattr(frame, "rotation", 0)) / 90) % 4
             yield torch.rot90(pixels, turns) if turns else pixels
+
+
+def _transparent(container: InputContainer, stream: VideoStream, name: str) -> Iterator[av.VideoFrame]:
+    decoder = cast("VideoCodecContext", av.CodecContext.create(name, "r"))
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)

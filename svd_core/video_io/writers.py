@@ -26,7 +26,7 @@ from ..types import Frames
 from .atomic import atomic_file, atomic_folder
 from .codecs import Encoder, Encoding, encoder_for, webp_quality
 from .colour import to_yuv
-from .images import encode_rgb
+from .images import encode_rgb, over_black
 from .metadata import exif_bytes, png_info, to_text, with_rate
 
 CLIP_SUFFIXES = (".mp4", ".webm", ".gif", ".webp")
@@ -59,6 +59,8 @@ def write_frames(
 ) -> Path:
     """Write frames `H W 3` in [0, 1] as they come; the suffix of `path` says how, no suffix means PNG frames.
 
+    Frames `H W 4` keep their alpha in webm (VP9), webp and PNG; mp4 and gif hold none and get them over black.
+
     mp4, webm and PNG hold one frame in memory; gif and webp one byte and three bytes a pixel of the whole clip.
     An existing file is replaced, a folder must be absent or empty. The exact rate is added to `metadata` as `fps`.
     `tags` are ASCII texts under names of their own, for other programs to find (gif has no place for them).
@@ -71,7 +73,8 @@ def write_frames(
     """
     target = Path(path)
     suffix = check_suffix(target)
-    arrays = _same_size(encode_rgb(frame) for frame in frames)
+    flat = not holds_alpha(target, encoding)
+    arrays = _same_size(encode_rgb(over_black(frame) if flat else frame) for frame in frames)
     settings, named = with_rate(metadata or {}, fps), tags or {}
     encoder = encoder_for(suffix, encoding) if suffix in (".mp4", ".webm") else None
     if not suffix:
@@ -105,6 +108,12 @@ def check_suffix(path: Path) -> str:
     if suffix and suffix not in CLIP_SUFFIXES:
         raise InputError(choose_from("output suffix", path.name, [*CLIP_SUFFIXES, "none (a folder of PNG frames)"]))
     return suffix
+
+
+def holds_alpha(path: Path, encoding: Encoding = _PLAIN) -> bool:
+    """Whether a clip of this name can be transparent."""
+    suffix = path.suffix.lower()
+    return suffix in ("", ".webp") or (suffix == ".webm" and encoding.codec in ("auto", "vp9"))
 
 
 def _same_size(arrays: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
@@ -151,7 +160,7 @@ def _write_video(
                     stream = cast(
                         "VideoStream", container.add_stream(encoder.name, rate=fps, options=dict(encoder.options))
                     )
-                    stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+                    stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
                     if encoder.tag:
                         stream.codec_context.codec_tag = encoder.tag
                 container.mux(stream.encode(frame))

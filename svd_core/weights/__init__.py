@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .build import SvdModel, check_finite, load_model
     from .fingerprint import base_fingerprint, same_base
     from .lora import load_camera_lora, save_camera_lora
+    from .rife import load_interpolator
     from .save import save_model
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "check_finite",
     "inspect",
     "load_camera_lora",
+    "load_interpolator",
     "load_model",
     "same_base",
     "save_camera_lora",
@@ -30,6 +32,7 @@ _LAZY = {
     "base_fingerprint": ".fingerprint",
     "check_finite": ".build",
     "load_camera_lora": ".lora",
+    "load_interpolator": ".rife",
     "load_model": ".build",
     "same_base": ".fingerprint",
     "save_camera_lora": ".lora",

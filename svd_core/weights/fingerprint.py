@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, UnsupportedModelError, explain
-from .build import model_path
+from .build import SvdModel, model_path
 from .detect import detect
 from .inspection import refusal
 from .keymaps import unet_rules
@@ -48,6 +48,15 @@ def base_fingerprint(unet: nn.Module | Mapping[str, Tensor] | str | Path) -> str
     return _fingerprint({name: tensors[name] for name in _chosen(tensors)}, _blocks(tensors))
 
 
+def latent_fingerprint(model: SvdModel) -> str:
+    """The same for what gives latents and image tokens: what a network trained on them must find again.
+
+    Raises:
+        InputError: the weights are on the meta device.
+    """
+    return _fingerprint(_latent_weights(model), len(model.config.autoencoder.channels))
+
+
 def same_base(first: str | None, second: str | None) -> bool:
     """Whether two fingerprints are of the same weights, stored in whatever dtype; unknown ones never are."""
     if first is None or second is None:
@@ -66,6 +75,19 @@ def _of_file(path: Path) -> str:
     present = {name: checkpoint.tensors[key] for name, key in sources.items() if key in checkpoint.tensors}
     with MappedFiles() as files:
         return _fingerprint({name: files.tensor(present[name]) for name in _chosen(present)}, _blocks(present))
+
+
+def _latent_weights(model: SvdModel) -> Mapping[str, Tensor]:
+    """Matrices and kernels spread over autoencoder and image encoder."""
+    chosen: dict[str, Tensor] = {}
+    for part, network in (("autoencoder", model.autoencoder), ("image_encoder", model.image_encoder)):
+        named = {name: value for name, value in network.named_parameters() if value.ndim > 1}
+        weights = [(name, named[name]) for name in sorted(named)]
+        count = min(2 * _PER_SIGN, len(weights))
+        for index in range(count):
+            name, value = weights[index * (len(weights) - 1) // max(1, count - 1)]
+            chosen[f"{part}.{name}"] = value
+    return chosen
 
 
 def _blocks(names: Mapping[str, object]) -> int:

@@ -13,6 +13,7 @@ from .source import Checkpoint
 
 _USE_SVD = "Use a Stable Video Diffusion or SV3D checkpoint."
 _WITH_BASE = "Load the SVD checkpoint it was made for; this add-on itself is not supported."
+_INTERPOLATES = "It makes frames between frames: give it to `svd interpolate` as --engine svd:FILE."
 _COMPANION = "Give it as a companion of a UNet-only file, or load a whole SVD checkpoint."
 
 
@@ -46,6 +47,10 @@ SVD_RELATIVES = (
         signs=("encoder_down_conv_blocks", "encoder_conv_in"),
         remedy=_WITH_BASE,
     ),
+    Foreign(
+        family="interpolator", name="a video frame interpolator", signs=("video_interpolator.",), remedy=_INTERPOLATES
+    ),
+    Foreign(family="interpolator", name="a video frame interpolator", signs=("mask_token",), remedy=_INTERPOLATES),
     Foreign(family="streamingsvd", name="StreamingSVD", signs=("cross_attention_merger",)),
     Foreign(
         family="animatediff",
@@ -56,6 +61,12 @@ SVD_RELATIVES = (
 )
 
 OTHERS = (
+    Foreign(
+        family="rife",
+        name="a RIFE frame interpolator",
+        signs=("conv0.0.0.weight", ".convblock.0.", ".lastconv."),
+        remedy="It makes frames between frames: use Load SVD Interpolator, or svd interpolate --engine rife:FILE.",
+    ),
     Foreign(family="videocrafter", name="VideoCrafter", signs=("temopral_conv",)),
     Foreign(family="videocrafter", name="VideoCrafter", signs=("init_attn.0.",)),
     Foreign(family="modelscope", name="ModelScope or ZeroScope", signs=("transformer_in.", "temp_convs.")),

@@ -15,6 +15,7 @@ from tests.browser.browser import Page, browsing, front_end
 from tests.host.server import ROOT, Server, install_pack, serving
 from tests.hosting import find_host
 
+NEWEST = "1.58.1"
 # A busy machine: an idle one needs a tenth of it.
 PATIENCE = 240
 SETTINGS = {
@@ -31,6 +32,7 @@ SETTINGS = {
 }
 _READY = "() => Boolean(window.app?.graph && window.app.canvas && window.LiteGraph?.registered_node_types?.LoadImage)"
 _TYPES = "() => app.graph._nodes.map((node) => node.type)"
+_OF_TYPE = "(kind) => app.graph._nodes.filter(({ type }) => type === kind).map(({ id }) => Number(id))"
 # Places of slots and titles in CSS pixels; the second renderer has elements for them.
 _SLOT = """([id, name, output]) => {
   const node = app.graph.getNodeById(id);
@@ -39,6 +41,7 @@ _SLOT = """([id, name, output]) => {
   if (LiteGraph.vueNodesMode) {
     const key = `${output ? "out" : "in"}-${index}`;
     const slot = document.querySelector(`[data-slot-key$="${id}-${key}"]`);
+    if (!slot?.getBoundingClientRect().width) return null;
     const box = slot.getBoundingClientRect();
     return [box.x + box.width / 2, box.y + box.height / 2];
   }
@@ -63,7 +66,15 @@ _LOOK_AT = """([x, y, scale]) => {
   app.canvas.ds.scale = scale;
   app.canvas.ds.offset = [-x, -y];
   app.canvas.setDirty(true, true);
-  return new Promise((resolve) => setTimeout(resolve, 400));
+}"""
+# The page has done what it had to do: it is idle again and has been drawn since.
+_SETTLE = """async () => {
+  const idle = () => new Promise((resolve) => requestIdleCallback(resolve, { timeout: 5000 }));
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  for (let turn = 0; turn < 3; turn++) {
+    await idle();
+    await frame();
+  }
 }"""
 _LISTEN = """() => {
   if (window.svdEvents) return;
@@ -90,7 +101,7 @@ class Comfy:
         self.page.open(self.server.url)
         self.page.wait(_READY, seconds=PATIENCE)
         self.page.wait("(vue) => Boolean(LiteGraph.vueNodesMode) === vue", vue, seconds=PATIENCE)
-        self.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 1500))")
+        self.settle()
         self.clear()
         self.page.evaluate(_LISTEN)
 
@@ -101,15 +112,31 @@ class Comfy:
     def load(self, workflow: dict[str, Any]) -> None:
         """What opening a file does, without the file dialog."""
         self.page.evaluate("async (graph) => { await app.loadGraphData(graph, true, true); }", workflow)
-        self.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 800))")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page is idle and drawn."""
+        self.page.evaluate(_SETTLE)
 
     def types(self) -> list[str]:
         """Types of the nodes on the canvas."""
         return self.page.evaluate(_TYPES)
 
+    def node_of(self, kind: str) -> int:
+        """Id of the one node of a type."""
+        (found,) = self.page.evaluate(_OF_TYPE, kind)
+        return found
+
+    def first_nodes2(self) -> bool:
+        """Whether the page has the trial version of Nodes 2.0, without wiring by hand, videos and new widgets."""
+        return self.vue and not self.page.evaluate("() => Boolean(document.querySelector('[data-slot-key]'))")
+
     def slot(self, node: int, name: str, *, output: bool) -> tuple[float, float]:
-        """Where the slot is on the screen."""
-        x, y = self.page.evaluate(_SLOT, [node, name, output])
+        """Where the slot is on the screen, once it has come to rest."""
+        last = None
+        while last != (last := self.page.wait(_SLOT, [node, name, output], seconds=PATIENCE)):
+            self.settle()
+        x, y = last
         return x, y
 
     def box(self, node: int | None = None) -> tuple[float, float, float, float]:
@@ -120,6 +147,7 @@ class Comfy:
     def look_at(self, x: float, y: float, scale: float) -> None:
         """Put the graph's point (x, y) into the canvas's corner."""
         self.page.evaluate(_LOOK_AT, [x, y, scale])
+        self.settle()
 
     def queue(self) -> None:
         """Run the graph; returns when the host has taken it."""

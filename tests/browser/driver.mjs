@@ -23,7 +23,11 @@ page.on("console", (message) => {
 const call = (code, argument) => `(${code})(${JSON.stringify(argument ?? null)})`;
 
 const verbs = {
-  open: ({ url }) => page.goto(url, { waitUntil: "load", timeout: 120000 }).then(() => null),
+  open: async ({ url }) => {
+    await page.goto(url, { waitUntil: "load", timeout: 120000 });
+    // On an empty profile a graph of the page's own comes later.
+    await page.waitForLoadState("networkidle", { timeout: 60000 }).catch(() => {});
+  },
   evaluate: ({ code, argument }) => page.evaluate(call(code, argument)),
   wait: async ({ code, argument, seconds }) => {
     const handle = await page.waitForFunction(call(code, argument), null, { timeout: seconds * 1000, polling: 100 });

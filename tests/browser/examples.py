@@ -34,7 +34,7 @@ class Example:
     note: str
 
 
-def _node(kind: str, **inputs: Any) -> Node:
+def _node(kind: str, /, **inputs: Any) -> Node:
     return Node(kind, inputs)
 
 
@@ -97,6 +97,13 @@ _QUALITY = (
 )
 
 
+_BETWEEN_QUALITY = (
+    "The embedded model makes soft clips of 64 x 64 pixels. For photographs put **svd_xt.safetensors** into "
+    "`models/checkpoints`, choose it in *Load SVD Model*, and set width 1024, height 576, frames 25, fps 7, "
+    "motion_bucket 127 and steps 25."
+)
+
+
 def _with_camera(camera: Mapping[str, Node], last: str, *more: str, note: str, **after: Node) -> Example:
     """The plain graph with a camera, made by the nodes `camera`, put on its model."""
     put_on = {
@@ -128,6 +135,31 @@ def _with_camera(camera: Mapping[str, Node], last: str, *more: str, note: str, *
 
 def _move(preset: str, amount: float, **more: Any) -> Node:
     return _node("SVDStudioCameraMove", preset=preset, amount=amount, **more)
+
+
+def _between(inputs: Mapping[str, Any], pictures: tuple[str, ...], note: str) -> Example:
+    """Pictures and what is made between them."""
+    sources = {name: Link("load", name) for name in ("model", "clip_vision", "vae")}
+    clip = {"width": 64, "height": 64, "frames": 14, "fps": 8, "motion_bucket": 48, "steps": 12}
+    nodes = {
+        "load": _load(),
+        **dict.fromkeys(pictures, _PICTURE),
+        "between": _node("SVDStudioInBetween", **{**sources, **clip, **inputs}),
+        "save": _node(
+            "SVDStudioSaveClip",
+            images=Link("between", "images"),
+            fps=Link("between", "fps"),
+            filename="svd/%stem%_%date%",
+            format="webp",
+        ),
+    }
+    columns = {
+        "Model": ("load",),
+        "Pictures": pictures,
+        "What lies between": ("between",),
+        "Save": _LAST,
+    }
+    return Example(nodes, columns, f"{note}\n\n{_BETWEEN_QUALITY}")
 
 
 _MEASURE = {
@@ -295,6 +327,50 @@ EXAMPLES: dict[str, Example] = {
         note="A camera on a tripod: things may move, the frame does not. *SVD Measure Camera* shows what is left.",
         **_MEASURE,
     ),
+    "sweep": Example(
+        _PLAIN
+        | {
+            "cameras": _node(
+                "SVDStudioSweepAxis", name="camera", kind="camera", values="pan_left:12\npan_right:12\nzoom_in:15"
+            ),
+            "seeds": _node(
+                "SVDStudioSweepAxis", name="seed", kind="seed", values="3 from 0", axis=Link("cameras", "axis")
+            ),
+            "plan": _node(
+                "SVDStudioSweepPlan",
+                axis=Link("seeds", "axis"),
+                name="three cameras",
+                combine="product",
+                order="grouped",
+            ),
+            "camera": _node("SVDStudioSweepCell", plan=Link("plan", "plan"), axis="camera", cell=0),
+            "seed": _node("SVDStudioSweepCell", plan=Link("plan", "plan"), axis="seed", cell=0),
+            "apply": _node(
+                "SVDStudioApplyCamera",
+                model=Link("load", "model"),
+                camera=Link("camera", "camera"),
+                image=Link("picture", "IMAGE"),
+                vae=Link("load", "vae"),
+                fps=8,
+            ),
+            "guidance": _guidance("apply"),
+            "sampler": _sampler(seed=Link("seed", "int"), steps=8),
+            "sheet": _node("SVDStudioContactSheet", sweep="three cameras", plan=Link("plan", "plan")),
+        },
+        {
+            "Model and picture": _FIRST,
+            "What is varied": ("cameras", "seeds", "plan"),
+            "In this cell": ("camera", "seed"),
+            "Clip": ("apply", "guidance", "condition"),
+            "Sample": ("sampler", "decode"),
+            "Save": (*_LAST, "sheet"),
+        },
+        "Three cameras by three seeds. **Queue sweep** on *SVD Sweep Plan* renders all nine clips, one prompt each, "
+        "into `output/svd_sweeps/three cameras`; the *Sweeps* tab shows them as they come. **Run** renders the cell "
+        "that *cell* names in both *SVD Sweep Cell* nodes. More axes: pictures of a folder, motion, LoRA files, text."
+        "\n\n"
+        f"{_QUALITY}",
+    ),
     "slow_motion": Example(
         _PLAIN
         | {
@@ -322,6 +398,55 @@ EXAMPLES: dict[str, Example] = {
         },
         "Four times as many frames by *SVD Interpolate*, smooth at the same speed. For slow motion disconnect *fps* of "
         f"*Save Clip* and write a lower one. It needs no model and works on any frames.\n\n{_QUALITY}",
+    ),
+    "slow_motion_rife": Example(
+        _PLAIN
+        | {
+            "between": _node(
+                "SVDStudioInterpolate",
+                images=Link("decode", "images"),
+                source_fps=Link("condition", "fps"),
+                mode="factor",
+                factor=4.0,
+                engine_model=Link("rife", "engine_model"),
+            ),
+            "rife": _node("SVDStudioLoadInterpolator", interpolator_name="rife49.pth"),
+            "save": _node(
+                "SVDStudioSaveClip",
+                images=Link("between", "images"),
+                fps=Link("between", "fps"),
+                filename="svd/%stem%_rife_%date%",
+                format="mp4",
+            ),
+        },
+        {
+            "Model and picture": _FIRST,
+            "What moves, and how": ("guidance", "condition"),
+            "Sample": ("sampler", "decode"),
+            "Frames between": ("rife", "between"),
+            "Save": _LAST,
+        },
+        "The new frames are made by RIFE, from a file you have: put it into `models/frame_interpolation` and choose it "
+        "in *Load SVD Interpolator*. Any version from 4.0 to 4.26 does. Without a file use the example *slow_motion*."
+        f"\n\n{_QUALITY}",
+    ),
+    "perfect_loop": _between(
+        {"start": Link("picture", "IMAGE"), "loop": True, "motion_bucket": 200, "keep_ends": False},
+        ("picture",),
+        "A clip that begins and ends at one picture and plays round without a seam: the model is run forwards from it "
+        "and backwards to it. The picture is shown once. For a real checkpoint turn *keep_ends* on.",
+    ),
+    "two_photos": _between(
+        {
+            "start": Link("picture", "IMAGE"),
+            "end": Link("last", "IMAGE"),
+            "flow_start": 1.0,
+            "keep_ends": False,
+        },
+        ("picture", "last"),
+        "From one photo to another of the same scene, taken a second or two apart; more pictures in a batch make a "
+        "chain. If the clip turns round half-way, choose mpd or a higher *fps*. For a real checkpoint turn *keep_ends* "
+        "on, so that both photos are in the clip bit for bit.",
     ),
     "camera_train": Example(
         {

@@ -18,16 +18,22 @@ from PIL import Image, ImageOps
 
 from svd_core.video_io import read_clip
 from tests.browser.browser import PageError
-from tests.browser.comfy import Comfy, session
+from tests.browser.comfy import NEWEST, Comfy, session
 from tests.browser.examples import EXAMPLES
 from tests.browser.make_examples import TARGET, write
 from tests.host.server import ROOT
 
 IMAGES = ROOT / "web" / "docs" / "images"
-NEWEST = "1.58.1"
 # Pictures other than the one the workflow names; examples that need files nobody can bring along.
-_PICTURES = {"portrait_photo": "portrait.png", "camera_hold": "evening.png", "with_comfyui_nodes": "evening.png"}
-_NOT_RUN = ("orbit", "camera_train", "camera_lora")
+_PICTURES = {
+    "portrait_photo": "portrait.png",
+    "camera_hold": "evening.png",
+    "with_comfyui_nodes": "evening.png",
+    "perfect_loop": "evening.png",
+}
+# Two pictures of one scene, in the order of the nodes.
+_SERIES = {"two_photos": ("first.png", "second.png")}
+_NOT_RUN = ("orbit", "camera_train", "camera_lora", "slow_motion_rife")
 # Whole graphs the README shows.
 _SHOWN = ("image_to_video", "camera_pan_then_zoom")
 _THUMBNAIL, _ZOOM, _MARGIN = 512, 1.25, 16
@@ -55,9 +61,9 @@ _FIT = """() => {
 def run(comfy: Comfy, name: str) -> bool:
     """Open an example with a picture of ours and run it; false where it cannot be run here."""
     workflow = json.loads((TARGET / f"{name}.json").read_text(encoding="utf-8"))
-    for node in workflow["nodes"]:
-        if node["type"] == "LoadImage":
-            node["widgets_values"][0] = _PICTURES.get(name, "hills.png")
+    sources = [node for node in workflow["nodes"] if node["type"] == "LoadImage"]
+    for index, node in enumerate(sources):
+        node["widgets_values"][0] = _SERIES[name][index] if name in _SERIES else _PICTURES.get(name, "hills.png")
     comfy.load(workflow)
     if name in _NOT_RUN:
         return False
@@ -121,7 +127,11 @@ def _fill(comfy: Comfy) -> None:
     """Pictures of other shapes."""
     with Image.open(ROOT / "svd_core" / "assets" / "hills.png") as picture:
         width, height = picture.size
-        picture.crop((width // 5, 0, width - width // 5, height)).save(comfy.server.base / "input" / "portrait.png")
+        folder = comfy.server.base / "input"
+        picture.crop((width // 5, 0, width - width // 5, height)).save(folder / "portrait.png")
+        side = min(width, height) * 4 // 5
+        for name, left, top in (("first", 0, 0), ("second", width // 8, height // 10)):
+            picture.crop((left, top, left + side, top + side)).save(folder / f"{name}.png")
 
 
 def picture_all(comfy: Comfy, names: Iterable[str]) -> None:

@@ -9,20 +9,19 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from tests.browser.browser import PageError, packages
-from tests.browser.comfy import PATIENCE, Comfy, comfy_page, comfy_server
-from tests.host.server import Server
+from tests.browser.browser import PageError
+from tests.browser.comfy import PATIENCE, Comfy
+from tests.browser.hands import Hands
 from tests.host.workflows import EXAMPLES
 
 pytestmark = pytest.mark.browser
 
-NEWEST = "1.58.1"
 _PREVIEW = """() => [...document.querySelectorAll("img")].map((image) => {
   const box = image.getBoundingClientRect();
   return { src: image.src, box: [box.x, box.y, box.width, box.height] };
@@ -34,19 +33,6 @@ _BYTES = """async (src) => {
 _VIDEO = """() => [...document.querySelectorAll("video")].some((video) =>
   !video.paused && video.currentTime > 0 && video.videoWidth === 64 && video.getBoundingClientRect().width > 50)"""
 _TEXTS = "() => [...document.querySelectorAll('textarea')].map((area) => area.value)"
-
-
-@pytest.fixture(scope="module", params=[None, NEWEST], ids=["oldest", "newest"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    packages()  # before the host is started for nothing
-    with comfy_server(tmp_path_factory.mktemp("browser"), request.param) as running:
-        yield running
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["canvas", "nodes2"])
-def comfy(request: pytest.FixtureRequest, server: Server) -> Iterator[Comfy]:
-    with comfy_page(server, vue=request.param) as page:
-        yield page
 
 
 def example(name: str, **changes: dict[str, Any]) -> dict[str, Any]:
@@ -69,41 +55,54 @@ def shown_picture(comfy: Comfy) -> bytes:
         return b""
 
 
-def first_nodes2(comfy: Comfy) -> bool:
-    """Whether the page has the trial version of Nodes 2.0, without wiring by hand, videos and new widgets."""
-    return comfy.vue and not comfy.page.evaluate("() => Boolean(document.querySelector('[data-slot-key]'))")
-
-
 def test_a_node_is_found_by_its_name_and_dropped(comfy: Comfy) -> None:
     comfy.clear()
-    comfy.page.mouse("dblclick", 1000, 700)
-    comfy.page.wait("() => document.activeElement?.tagName === 'INPUT'", seconds=PATIENCE)
-    comfy.page.type("SVD Sampler")
-    comfy.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 1500))")
-    comfy.page.press("Enter")
-    comfy.page.wait("() => app.graph._nodes.length > 0", seconds=PATIENCE)
-    # Newer front-ends let the new node hang on the pointer until a click.
-    comfy.page.mouse("click", 1000, 300)
+    Hands(comfy).add("SVD Sampler", 1000, 500)
     assert comfy.types() == ["SVDStudioSampler"]
+
+
+def placed(comfy: Comfy, kind: str, x: float, y: float) -> int:
+    """A node put there by script: its id."""
+    place = """([kind, x, y]) => {
+      const node = LiteGraph.createNode(kind);
+      node.pos = [x, y];
+      app.graph.add(node);
+      return Number(node.id);
+    }"""
+    made = comfy.page.evaluate(place, [kind, x, y])
+    comfy.settle()
+    return made
 
 
 def test_nodes_are_wired_by_hand(comfy: Comfy) -> None:
     comfy.clear()
     comfy.look_at(-100, -100, 1.0)
-    place = """([kind, x, y]) => {
-      const node = LiteGraph.createNode(kind);
-      node.pos = [x, y];
-      app.graph.add(node);
-      return node.id;
-    }"""
-    load = comfy.page.evaluate(place, ["SVDStudioLoadModel", 60, 100])
-    guide = comfy.page.evaluate(place, ["SVDStudioGuidance", 700, 100])
-    comfy.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 1500))")
-    if first_nodes2(comfy):
+    load = placed(comfy, "SVDStudioLoadModel", 60, 100)
+    guide = placed(comfy, "SVDStudioGuidance", 700, 100)
+    if comfy.first_nodes2():
         pytest.skip("the first Nodes 2.0 has slots that take no pointer")
-    comfy.page.drag(comfy.slot(load, "model", output=True), comfy.slot(guide, "model", output=False))
-    linked = "(id) => app.graph.getNodeById(id).inputs[0].link != null"
-    assert comfy.page.wait(linked, guide, seconds=20)
+    Hands(comfy).link(load, "model", guide, "model")
+
+
+def test_a_camera_move_shows_its_picture(comfy: Comfy) -> None:
+    comfy.clear()
+    comfy.look_at(-100, -100, 1.0)
+    move = placed(comfy, "SVDStudioCameraMove", 60, 100)
+    if comfy.first_nodes2():
+        pytest.skip("the first Nodes 2.0 has no room for widgets of a pack")
+    Hands(comfy).turn(move, "preset", "zoom_out")
+    picture = """() => {
+      const image = document.querySelector(".svd-studio-move[data-preset='zoom_out'] img");
+      const box = image?.getBoundingClientRect();
+      const drawn = box && image.complete && image.naturalWidth > 0 && box.width >= 90 && box.height >= 60;
+      return drawn ? [box.x, box.y, box.width, box.height] : null;
+    }"""
+    x, y, width, height = comfy.page.wait(picture, seconds=PATIENCE)
+    shot = comfy.page.screenshot(comfy.server.base / "move.png", (x, y, width, height))
+    with Image.open(shot) as drawn:
+        pixels = drawn.convert("RGB").getcolors(10**6)
+    sun = sum(count for count, (red, green, blue) in pixels if red > 220 and green > 150 and blue < 90)
+    assert sun > 20, f"{sun} pixels of the picture's sun are on the page"
 
 
 def test_names_and_tooltips_are_on_the_page(comfy: Comfy) -> None:
@@ -151,7 +150,7 @@ def test_a_clip_plays_while_it_is_made_and_when_it_is_done(comfy: Comfy) -> None
         newest = shown_picture(comfy)
     assert newest.count(b"ANMF") == 14, "no animation of 14 frames was shown"
     comfy.finish()
-    if not first_nodes2(comfy):
+    if not comfy.first_nodes2():
         comfy.page.wait(_VIDEO, seconds=PATIENCE)
         texts = comfy.page.evaluate(_TEXTS)
         assert any("14 frames at 8 fps" in text for text in texts), texts

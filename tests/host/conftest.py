@@ -26,6 +26,7 @@ from tests.host.server import Server, install_pack, serving
 from tests.hosting import find_host
 from tests.models import random_model
 from tests.parity.test_unet_host import host_arguments
+from tests.rife import recorded, weights
 from tests.tiny import TINY, TINY_UNET, randomise_
 
 
@@ -111,6 +112,9 @@ def _fill(base: Path) -> None:
     for name in ("pickle.safetensors", "old.ckpt"):
         (checkpoints / name).write_bytes(b"PK\x03\x04" + bytes(400))
     save_file(lora_tensors(), str(base / "models" / "loras" / "temporal.safetensors"))
+    interpolators = base / "models" / "frame_interpolation"
+    interpolators.mkdir()
+    torch.save(weights(recorded()["4.17 lite"].shapes), interpolators / "rife_random.pth")
     gradient = torch.linspace(0, 255, 64 * 80 * 3).reshape(80, 64, 3).to(torch.uint8)
     picture = Image.fromarray(gradient.numpy())
     picture.save(base / "input" / "picture.png")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import camera_in_host
+import in_between_in_host
 import memory_in_host
 import objects_in_host
 import pack_in_host
@@ -20,6 +21,7 @@ def main(host: str, folder: str) -> None:
     cost = pack_in_host.import_cost()
     found = {"patches": patches_in_host.results(folder), "objects": objects_in_host.results(folder)}
     found["rooms"] = rooms_in_host.results(folder)
+    found["in_between"] = in_between_in_host.results(folder)
     found["camera"] = camera_in_host.results(folder)
     found["memory"] = memory_in_host.results(folder)
     found["imports"] = {"seconds": cost}

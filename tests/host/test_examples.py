@@ -21,6 +21,9 @@ QUICK = {
     "KSampler": {"steps": 2},
     "SVDStudioImageConditioning": {"frames": FRAMES},
     "SVD_img2vid_Conditioning": {"video_frames": FRAMES},
+    # A loop shows its picture once.
+    "SVDStudioInBetween": {"frames": FRAMES + 1, "steps": 2},
+    "SVDStudioLoadInterpolator": {"interpolator_name": "rife_random.pth"},
     "SVDStudioOrbit": {"frames": FRAMES, "width": 64, "height": 64},
     "SVDStudioTrainCameraLora": {"steps": 2, "rank": 2, "frames": FRAMES, "measured_clips": 1},
 }
@@ -64,6 +67,8 @@ def _made(server: Server, name: str) -> bool:
 def test_every_node_is_in_one(server: Server) -> None:
     info = server.get("/object_info")
     shown = {entry["class_type"] for name in NAMES for entry in to_prompt(EXAMPLES / f"{name}.json", info).values()}
+    # Sweeps put it into their prompts; no artist needs to.
+    shown.add("SVDStudioSweepValue")
     missing = {name for name in info if name.startswith("SVDStudio")} - shown
     assert not missing, f"no example shows {sorted(missing)}"
 

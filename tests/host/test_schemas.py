@@ -13,7 +13,10 @@ from typing import Any
 from tests.host.server import Server
 
 # What an artist has saved in the folder of the user.
-SAVED_MARK, SAVED_LISTS = "saved: ", {("SVDStudioLoadCamera", "name")}
+SAVED_MARK, SAVED_LISTS = (
+    "saved: ",
+    {("SVDStudioLoadCamera", "name"), ("SVDStudioLoadInterpolator", "interpolator_name")},
+)
 SNAPSHOT = Path(__file__).with_name("schemas.json")
 
 

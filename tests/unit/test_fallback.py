@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from svd_core.camera.adapter import Adapter
 from svd_core.camera.fallback import between, chart, corrected, levels, start_from, steer
 from svd_core.camera.meter import measure
 from svd_core.camera.parallax import DEPTH_RANGE, nearness
@@ -19,6 +20,7 @@ from svd_core.camera.virtual import render
 from svd_core.errors import InputError
 from svd_core.pipeline import Watch, animate, animate_latents
 from svd_core.settings import AnimateSettings, Start
+from svd_core.settings import resolve as resolve_settings
 from svd_core.types import Frames, StepInfo
 from svd_core.unet import VideoUNet
 from tests.deltas import random_lora
@@ -222,6 +224,26 @@ def test_holding_the_camera_begins_with_the_plain_clip(model: Networks) -> None:
     told: list[StepInfo] = []
     latents_of(model, Watch(on_step=told.append), camera=parse_moves(["static"]))
     assert told[0].sigma == pytest.approx(SMALL.sampling.sigma_max)
+
+
+def test_step_ranges_count_over_the_whole_run_and_not_over_each_of_its_parts(
+    model: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portions: list[float] = []
+    at = Adapter.at
+
+    def noted(adapter: Adapter, portion: float) -> None:
+        portions.append(portion)
+        at(adapter, portion)
+
+    monkeypatch.setattr(Adapter, "at", noted)
+    told: list[StepInfo] = []
+    mixed = CameraStack((Move(preset="pan_left", amount=10.0), Move(lora=random_lora(model.unet, 3), amount=0.5)))
+    latents_of(model, Watch(on_step=told.append), camera=mixed, find_lora=find_nothing)
+    levels_asked = resolve_settings(AnimateSettings(frames=4, steps=6), SMALL, 1).sigmas.tolist()
+    expected = [(sum(level >= step.sigma * (1 - 1e-5) for level in levels_asked[:-1]) - 1) / 6 for step in told]
+    assert portions == expected and portions[0] > 0, "the first part starts in the middle of the schedule"
+    assert max(portions) < 1
 
 
 def test_loras_act_while_a_clip_is_sampled_and_leave_no_trace(model: Networks) -> None:

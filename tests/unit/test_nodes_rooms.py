@@ -94,7 +94,8 @@ def test_every_input_of_every_node_explains_itself(pack: tuple[FakeHost, Any]) -
 
 def test_lists_that_spare_an_import_agree_with_the_core(pack: tuple[FakeHost, Any]) -> None:
     _, load = pack
-    assert load("nodes.condition")._FRAMINGS == load("svd_core.framing").FRAMINGS
+    assert load("nodes.condition")._FRAMINGS == load("svd_core.framing").FRAMINGS == load("nodes.in_between")._FRAMINGS
+    assert load("nodes.in_between")._METHODS == load("svd_core.sampling").BETWEEN_METHODS
     suffixes = load("svd_core.video_io").CLIP_SUFFIXES
     assert {f".{kind}" for kind in load("nodes.save")._FORMATS} == {*suffixes, ".png"}
 
@@ -113,6 +114,10 @@ def test_values_for_each_clip_or_frame_go_to_theirs(pack: tuple[FakeHost, Any]) 
 CHOICES = {
     "condition": ({"size": "huge", "framing": "crop"}, "auto, manual"),
     "guidance": ({"shape": "round", "points": None}, "constant, linear"),
+    "in_between": (
+        {"method": "vibid", "size": "auto", "framing": "fold", "schedule": "karras", "guidance": None},
+        "crop, pad",
+    ),
     "sample": ({"solver": "euler", "schedule": "fast"}, "karras"),
     "orbit": ({"framing": "pad", "elevation": "0", "azimuth": None, "convention": "z"}, "sv3d, comfyui"),
     "load": ({"model": None, "dtype": "int8"}, "auto, float32"),

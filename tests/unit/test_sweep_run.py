@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from svd_core.errors import InputError, OutputError, SvdError
-from svd_core.sweep.cells import cells_of, file_hash
+from svd_core.sweep.cells import cells_of
 from svd_core.sweep.folder import SweepFolder, open_folder
+from svd_core.sweep.hash_store import file_hash
 from svd_core.sweep.jobs import Job, Outcome
 from svd_core.sweep.local import LocalExecutor
 from svd_core.sweep.manifest import Manifest, Record

@@ -1,0 +1,69 @@
+"""The host's web server: its own address, events for every page, routes. Nothing here when the host runs without it."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from comfy.cli_args import args
+
+from ..svd_core.errors import InputError, explain
+
+if TYPE_CHECKING:
+    from ..svd_core.sweep.host_api import HostApi
+
+Handler = Callable[[Any], Awaitable[Any]]
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def add_routes(routes: Mapping[tuple[str, str], Handler]) -> None:
+    """Answer requests, by (method, path); before the host has started to listen."""
+    server = _server()
+    if server is None:
+        return
+    known = {(route.method, route.path) for route in server.routes if hasattr(route, "method")}
+    for (method, path), handler in routes.items():
+        if (method, path) not in known:
+            server.routes.route(method, path)(handler)
+
+
+def tell_every_page(event: str, told: Mapping[str, Any]) -> None:
+    """An event for all pages that are open, from any thread."""
+    server = _server()
+    if server is not None:
+        server.send_sync(event, dict(told))
+
+
+def own_host() -> HostApi:
+    """This very server through its public API, past any proxy.
+
+    Raises:
+        InputError: it is not running.
+    """
+    from ..svd_core.sweep.host_api import HostApi
+
+    server = _server()
+    port = getattr(server, "port", None)
+    if port is None:
+        raise InputError(
+            explain("a running ComfyUI server", "none", "Start ComfyUI and queue the sweep from its page.")
+        )
+    address = str(getattr(server, "address", "") or "").split(",")[0]
+    address = _EVERYWHERE.get(address, address)
+    secure = bool(args.tls_keyfile and args.tls_certfile)
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if secure:
+        # Its own certificate is the one to trust here, whatever name it was made out to.
+        context = ssl.create_default_context(cafile=args.tls_certfile)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    place = f"[{address}]" if ":" in address else address
+    return HostApi(f"{'https' if secure else 'http'}://{place}:{port}", urllib.request.build_opener(*handlers))
+
+
+def _server() -> Any:  # noqa: ANN401 - the host's
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

@@ -1,0 +1,65 @@
+"""What `--engine` names: an engine without weights by its name, or one from a file as KIND:FILE."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, explain
+from . import options as words
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..interpolation import Engine
+
+_SVD, _RIFE = "svd", "rife"
+
+
+def add_rife_options(group: argparse._ArgumentGroup) -> None:
+    """How RIFE weights run."""
+    group.add_argument(
+        "--flow-scale",
+        type=words.number("--flow-scale", 0.25, 2),
+        default=1.0,
+        metavar="0.25|0.5|1|2",
+        help="flow and RIFE: size at which motion is looked for, as a factor; 0.5 for 4K frames",
+    )
+    group.add_argument(
+        "--batch", type=words.whole("--batch", 1, 64), default=1, metavar="N", help="RIFE: frames made at once"
+    )
+    group.add_argument(
+        "--dtype",
+        choices=words.DTYPES,
+        default=None,
+        help="RIFE: number format of the network; default: fp16 on a GPU, fp32 on the CPU",
+    )
+
+
+def resolve_engine(options: argparse.Namespace, device: torch.device) -> str | Engine:
+    """The engine of `--engine`: `flow`, `svd`, `svd:FILE`, `rife:FILE`; names without weights are `retime`'s own.
+
+    `--base` is the model whose latents an svd engine speaks.
+
+    Raises:
+        InputError, FileFormatError, UnsupportedModelError, WeightsMismatchError: see the loaders.
+    """
+    kind, _, file = options.engine.partition(":")
+    if kind == _SVD:
+        from ..weights.video_engine import load_video_engine
+
+        return load_video_engine(file or "nano", base=options.base, device=device)
+    if kind == _RIFE:
+        if not file:
+            remedy = "Write for example --engine rife:flownet.pkl."
+            raise InputError(explain("a file of RIFE weights", f"--engine {options.engine}", remedy))
+        from ..weights.rife import load_interpolator
+        from .models import resolve_dtype
+
+        dtype = resolve_dtype(options.dtype, device)
+        return load_interpolator(file, dtype=dtype, device=device, flow_scale=options.flow_scale, batch=options.batch)
+    if options.engine == "flow" and options.flow_scale != 1:
+        from ..interpolation.engines import Flow
+
+        return Flow(scale=options.flow_scale)
+    return options.engine

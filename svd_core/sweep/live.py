@@ -1,0 +1,198 @@
+"""One sweep as a server works on it: its rows, what the artist wants of it, and the clips that come in.
+
+Truth is in the folder. Whatever stands here can be read from there again, so a server that is killed loses nothing.
+Not safe for several threads at once: the collection of sweeps holds a lock around every call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import InputError, SvdError, explain
+from .cells import Cell, cells_of
+from .folder import PLAN, SweepFolder, open_folder, sidecar
+from .index import Index, Row
+from .manifest import FILE_NAME
+from .plan import GraphTemplate, load_plan
+from .state import STATE, Wish, read_graph, read_stars, read_state, write_stars, write_state
+
+Standing = Literal["running", "paused", "cancelled", "finished", "stopped"]
+
+
+class Sweep:
+    """The sweep in a folder that has a plan of kind graph.
+
+    Raises:
+        InputError, FileFormatError: no plan, or one that cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan = load_plan(path / PLAN)
+        if not isinstance(self.plan.template, GraphTemplate):
+            remedy = "Go on with `svd sweep --resume`."
+            raise InputError(explain(f"a sweep queued from a graph in {path}", "one of the command line", remedy))
+        self.template = self.plan.template
+        self.graph = read_graph(path)
+        self.state = read_state(path)
+        self.stars = read_stars(path)
+        self.index = Index(cells_of(self.plan), path / FILE_NAME, self.state.failures_from)
+        self.index.refresh()
+        # Prompts at the host, and finished clips being measured: what must end before the folder is let go.
+        self.busy = 0
+        # A sentence on why nothing can be written, until it is told on.
+        self.blocked: str | None = None
+        self._held: ExitStack | None = None
+        self._folder = SweepFolder(path)
+        self._waiting: deque[Row] = deque()
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def held(self) -> bool:
+        """Whether this server works in the folder."""
+        return self._held is not None
+
+    @property
+    def standing(self) -> Standing:
+        """What an artist is told."""
+        counts = self.index.counts
+        if not counts["waiting"] and not counts["running"]:
+            return "finished"
+        if self.state.wish != "running":
+            return self.state.wish
+        return "running" if self.held else "stopped"
+
+    @property
+    def changed(self) -> float:
+        """When anything was last written, in seconds since 1970."""
+        times = [0.0]
+        for name in (FILE_NAME, STATE, PLAN):
+            with suppress(OSError):
+                times.append((self.path / name).stat().st_mtime)
+        return max(times)
+
+    def take(self) -> None:
+        """Begin or go on: nobody else may work in the folder from now on, and every cell without a clip waits.
+
+        Raises:
+            InputError: another program works in it, or it cannot be written.
+            OutputError: the disk is full.
+        """
+        if self._held is None:
+            with ExitStack() as stack:
+                stack.enter_context(open_folder(self.path, resume=True))
+                self.index.refresh()
+                self._find_clips()
+                self._held = stack.pop_all()
+        self._waiting = deque(row for row in self.index.rows if row.status == "waiting" and row.prompt_id is None)
+
+    def release(self) -> None:
+        """Let the folder go."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+    def wants(self, wish: Wish, note: str | None = None) -> None:
+        """Remember what the artist wants, on disk if that is possible."""
+        self.state = replace(self.state, wish=wish, note=note)
+        with suppress(SvdError):
+            # A full disk is why it pauses; what the server knows until it ends is enough then.
+            write_state(self.path, self.state)
+
+    def retry(self) -> list[Row]:
+        """Let the failed cells wait again."""
+        rows = self.index.forgive(self.index.read)
+        self.state = replace(self.state, failures_from=self.index.read)
+        return rows
+
+    def next_waiting(self) -> Row | None:
+        """The next cell to be sent, None when there is none or nothing is wanted."""
+        while self.state.wish == "running" and self._waiting:
+            row = self._waiting.popleft()
+            if row.status == "waiting" and row.prompt_id is None:
+                return row
+        return None
+
+    def back(self, row: Row) -> None:
+        """A cell that was sent waits again, before all others."""
+        self.index.put(row, "waiting")
+        self._waiting.appendleft(row)
+
+    def target(self, cell: Cell, suffix: str) -> Path:
+        """Where the clip of a cell goes; suffix "" is a folder of frames."""
+        # A folder of frames must not look like a file of some format.
+        named = cell if suffix else replace(cell, name=cell.name.replace(".", "_"))
+        return self._folder.target(named, suffix)
+
+    def finished(self, row: Row, clip: Path, settings: Mapping[str, Any]) -> None:
+        """A clip is whole under its name: put it on record.
+
+        Raises:
+            InputError, OutputError: the record cannot be written.
+        """
+        self._folder.record(row.cell, clip, settings=settings)
+        self.index.refresh()
+
+    def measured(self, row: Row, seconds: float | None, track: Mapping[str, Any] | None) -> None:
+        """What was found out about a finished clip since.
+
+        Raises:
+            InputError, OutputError: the record cannot be written.
+        """
+        if (clip := self.clip(row)) is None:
+            return
+        settings: dict[str, Any] = {}
+        with suppress(OSError, ValueError, AttributeError):
+            settings = json.loads(sidecar(clip).read_text(encoding="utf-8")).get("settings") or {}
+        self._folder.record(row.cell, clip, settings=settings, seconds=seconds, track=track)
+        prompt_id = row.prompt_id
+        self.index.refresh()
+        row.prompt_id = prompt_id
+
+    def failed(self, row: Row, error: str, seconds: float | None = None) -> None:
+        """Put on record why a cell has no clip.
+
+        Raises:
+            InputError, OutputError: the record cannot be written.
+        """
+        self._folder.fail(row.cell, error, seconds)
+        self.index.refresh()
+
+    def clip(self, row: Row) -> Path | None:
+        """The finished clip of a cell, if it is still there."""
+        record = row.record
+        if row.status != "done" or record is None or record.file is None:
+            return None
+        clip = self.path / record.file
+        # A record somebody wrote by hand must not lead elsewhere.
+        inside = ".." not in Path(record.file).parts and not Path(record.file).is_absolute()
+        return clip if inside and clip.exists() else None
+
+    def star(self, key: str, starred: bool) -> list[str]:
+        """Mark a cell or take the mark away; all marks.
+
+        Raises:
+            InputError, OutputError: it cannot be written.
+        """
+        stars = [star for star in self.stars if star != key] + ([key] if starred else [])
+        write_stars(self.path, stars)
+        self.stars = stars
+        return stars
+
+    def _find_clips(self) -> None:
+        """Clips a killed server left unrecorded are put on record, and records whose clips are gone are void."""
+        done = self._folder.finished([row.cell for row in self.index.rows])
+        self.index.refresh()
+        for row in self.index.rows:
+            if row.status == "done" and row.cell.key not in done:
+                self.index.put(row, "waiting")

@@ -1,0 +1,215 @@
+"""Load SVD Interpolator and models of the host's own on a fake host: one socket, both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tests.fake_host import FakeHost, on_fake_host
+from tests.interpolation_scenes import scene
+from tests.rife import frames, recorded, weights
+from tests.unit.test_interpolation_node import SETTINGS
+
+FILE = "flownet.pth"
+SIZE = (50, 70)
+Loaded = tuple[FakeHost, Any]
+
+
+class Patcher:
+    """What of the host's patcher is used."""
+
+    def __init__(self, model: Any, load_device: torch.device, offload_device: torch.device) -> None:
+        self.model, self.load_device, self.offload_device = model, load_device, offload_device
+
+    def model_dtype(self) -> torch.dtype | None:
+        return self.model.get_dtype() if hasattr(self.model, "get_dtype") else None
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    folder = tmp_path_factory.mktemp("models")
+    host, module = on_fake_host()
+    known: dict[str, list[str]] = {"custom_nodes": [str(folder / "custom_nodes")]}
+
+    def names(kind: str) -> list[str]:
+        places = [Path(place) for place in known.get(kind, [])]
+        return sorted(path.relative_to(place).as_posix() for place in places for path in place.rglob("*.*"))
+
+    def full(kind: str, name: str) -> str | None:
+        return next((str(Path(place) / name) for place in known[kind] if (Path(place) / name).is_file()), None)
+
+    host.folder_paths = SimpleNamespace(
+        folder_names_and_paths=known,
+        get_folder_paths=lambda kind: known[kind],
+        get_filename_list=names,
+        get_full_path=full,
+        add_model_folder_path=lambda kind, place: known.setdefault(kind, []).append(place),
+        get_temp_directory=lambda: str(folder / "temp"),
+    )
+    host.register_folder = lambda name: host.folder_paths.add_model_folder_path(name, str(folder / name))
+    host.add_routes = lambda routes: None
+    host.ModelPatcher, host.cast_on_use = Patcher, nn
+    host.management.get_torch_device = host.management.unet_offload_device = lambda: torch.device("cpu")
+    host.management.should_use_fp16 = lambda device: False
+    module("nodes.catalog").register_interpolators()
+    for place in ("frame_interpolation", "rife", "custom_nodes/ComfyUI-Frame-Interpolation/ckpts/rife"):
+        (folder / place).mkdir(parents=True)
+    tensors = weights(recorded()["4.17 lite"].shapes)
+    torch.save(tensors, folder / "frame_interpolation" / FILE)
+    save_file(tensors, folder / "rife" / "other.safetensors")
+    torch.save(tensors, folder / "custom_nodes/ComfyUI-Frame-Interpolation/ckpts/rife" / "rife49.pth")
+    (folder / "rife" / "notes.txt").write_text("not a model")
+    odd = {name: tensor for name, tensor in tensors.items() if not name.startswith("block3.")}
+    save_file(odd, folder / "rife" / "odd.safetensors")
+    return host, module
+
+
+@pytest.fixture
+def patcher(pack: Loaded) -> Any:
+    node = pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
+    return node.execute(FILE, "auto", "1", 1).result[0]
+
+
+def images(count: int = 3, channels: int = 3) -> Tensor:
+    shown = scene("translate", 1, SIZE)
+    made = torch.stack([shown.at(index / 4) for index in range(count)])
+    return torch.cat((made, made[..., :1]), dim=-1)[..., :channels]
+
+
+def interpolate(pack: Loaded, given: Tensor, **changes: Any) -> tuple[Any, ...]:
+    node = pack[1]("nodes.interpolate").SVDStudioInterpolate
+    return node.execute(given, 8.0, **SETTINGS | {"engine": "flow"} | changes).result
+
+
+def test_files_are_listed_wherever_artists_have_them(pack: Loaded) -> None:
+    catalog = pack[1]("nodes.catalog")
+    assert catalog.interpolator_names() == [FILE, "odd.safetensors", "other.safetensors", "rife49.pth"]
+    assert catalog.find_interpolator("rife49.pth").parent.name == "rife"
+    for name in ("notes.txt", "../secret.pth", "gone.pth"):
+        with pytest.raises(pack[1]("svd_core.errors").InputError, match="frame_interpolation or ComfyUI/models/rife"):
+            catalog.find_interpolator(name)
+
+
+def test_the_node_says_what_is_in_the_file(pack: Loaded) -> None:
+    node = pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
+    output = node.execute("other.safetensors", "bfloat16", "0.5", 4, refine=True)
+    patcher, report = output.result
+    assert "layout 4.13" in report and "2.6 million" in report and "bfloat16" in report and "multiples of 64" in report
+    assert output.ui.text == report
+    assert (patcher.model.batch, patcher.model.flow_scale, patcher.model.get_dtype()) == (4, 0.5, torch.bfloat16)
+    assert node.fingerprint_inputs(FILE, dtype="auto") != node.fingerprint_inputs(FILE, dtype="float32")
+
+
+def test_what_cannot_work_is_said_on_the_node(pack: Loaded) -> None:
+    node = pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
+    assert node.validate_inputs(FILE, "auto", "1") is True and node.validate_inputs(None) is True
+    assert "4.7 to 4.9" in node.validate_inputs("odd.safetensors")
+    assert "dtype" in node.validate_inputs(FILE, "int8") and "flow_scale" in node.validate_inputs(FILE, "auto", "3")
+    assert "ComfyUI/models/rife" in node.validate_inputs("gone.pth")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_it_makes_the_frames_of_svd_interpolate(pack: Loaded, patcher: Any, channels: int) -> None:
+    given = images(3, channels)
+    pack[0].loaded.clear()
+    made, fps, count, _, report = interpolate(pack, given, factor=2.5, engine_model=patcher, cut_guard="off")
+    assert (fps, count) == (20.0, 6) and made.shape == (6, *SIZE, channels)
+    assert torch.equal(made[0], given[0]) and torch.equal(made[5], given[2])
+    assert "New frames by rife 4.13." in report and pack[0].loaded == [300 * 50 * 70 * 4]
+    flow = interpolate(pack, given, factor=2.5, cut_guard="off")[0]
+    assert (made[1] - flow[1]).abs().mean() > 0.01, "flow made the frames"
+    blended = interpolate(pack, given, engine="blend", engine_model=patcher)
+    assert "rife" not in blended[4]
+    assert interpolate(pack, given[:1], engine_model=patcher)[2] == 1
+
+
+def test_our_model_answers_the_host_s_calls(patcher: Any) -> None:
+    """As the host's own node asks: features of each picture once, all times of a pair together."""
+    first, second = frames(1, (64, 96))
+    network = patcher.model
+    cache = {"img0": network.extract_features(first), "img1": network.extract_features(second)}
+    clock = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1).expand(-1, 1, 64, 96)
+    with torch.no_grad():
+        made = network(first.expand(2, -1, -1, -1), second.expand(2, -1, -1, -1), timestep=clock, cache=cache)
+        alone = network(first, second, timestep=0.25)
+        direct = network.frames_at(first, second, torch.tensor([0.75]))
+    torch.testing.assert_close(made[:1], alone, atol=2e-5, rtol=0)
+    torch.testing.assert_close(made[1:], direct, atol=2e-5, rtol=0)
+    assert network.pad_align == 32 and network.memory_used_forward((7, 64, 96, 3), torch.float16) == 300 * 64 * 96 * 2
+
+
+class Theirs(nn.Module):
+    """A host's network in either shape: one that takes a time for every row, or one that takes a list of them."""
+
+    pad_align = 64
+
+    def __init__(self, listed: bool) -> None:
+        super().__init__()
+        self.features, self.calls = 0, list[int]()
+        if listed:
+            self.forward_multi_timestep = self._listed
+
+    def extract_features(self, picture: Tensor) -> list[Tensor]:
+        assert picture.shape == (1, 3, 64, 128)
+        self.features += 1
+        return [picture.mean()]
+
+    def _listed(self, first: Tensor, second: Tensor, times: Sequence[float], cache: dict[str, Any]) -> Tensor:
+        assert first.shape[0] == 1 and torch.equal(cache["img1"][0], second.mean())
+        self.calls.append(len(times))
+        return torch.cat([torch.lerp(first, second, time) for time in times])
+
+    def forward(self, first: Tensor, second: Tensor, timestep: Tensor, cache: dict[str, Any]) -> Tensor:
+        assert timestep.shape == (len(first), 1, 64, 128) and torch.equal(cache["img0"][0], first[0].mean())
+        self.calls.append(len(first))
+        return torch.lerp(first, second, timestep)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_models_of_the_host_make_frames_too(pack: Loaded, listed: bool) -> None:
+    network, given = Theirs(listed), images(3, 4)
+    theirs = Patcher(network, torch.device("cpu"), torch.device("cpu"))
+    made, _, _, _, report = interpolate(pack, given, factor=10.0, engine_model=theirs, cut_guard="off")
+    torch.testing.assert_close(made, interpolate(pack, given, factor=10.0, engine="blend", cut_guard="off")[0])
+    assert network.features == 3 and network.calls == [8, 1, 8, 1] and "New frames by Theirs." in report
+
+
+def test_other_sockets_are_refused(pack: Loaded) -> None:
+    refusal = pack[1]("svd_core.errors").InputError
+    for wrong in (SimpleNamespace(model=nn.Linear(2, 2)), object()):
+        with pytest.raises(refusal, match="a frame interpolation model"):
+            interpolate(pack, images(), engine_model=wrong)
+
+
+def test_cancelling_stops_between_frames(pack: Loaded, patcher: Any) -> None:
+    pack[0].cancelled = True
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interpolate(pack, images(), engine_model=patcher)
+    finally:
+        pack[0].cancelled = False
+
+
+def test_the_folders_are_known_when_nodes_are_asked_for(pack: Loaded) -> None:
+    host, module = pack
+    host.folder_paths.folder_names_and_paths.pop("rife")
+    try:
+        asyncio.run(module("nodes").SVDStudioExtension().get_node_list())
+    finally:
+        module("nodes.catalog").register_interpolators()
+    assert "rife" in host.folder_paths.folder_names_and_paths
+
+
+def test_lists_that_spare_an_import_agree_with_the_core(pack: Loaded) -> None:
+    face, core = pack[1]("nodes.load_interpolator"), pack[1]("svd_core.weights.rife")
+    assert [float(scale) for scale in face._FLOW_SCALES] == list(core.FLOW_SCALES)
+    assert tuple(pack[1]("nodes.host_interpolation").DTYPES) == face._DTYPES
+    assert face._MOST_AT_ONCE == core._MOST_AT_ONCE
