@@ -18,7 +18,12 @@ _INTERPOLATOR_KINDS = (".safetensors", ".sft", ".pth", ".pt", ".pkl")
 # Where another pack keeps what it downloads: most artists' RIFE files are there.
 _OTHER_PACK = Path("ComfyUI-Frame-Interpolation") / "ckpts" / "rife"
 # How names of the lists begin -> the host's folder they lie in; the empty one comes last.
-_MARKS = {"camera lora: ": CAMERA_LORAS, "lora: ": "loras", "": "checkpoints"}
+_MARKS = {
+    "camera lora: ": CAMERA_LORAS,
+    "lora: ": "loras",
+    **{f"{folder}: ": folder for folder in INTERPOLATORS},
+    "": "checkpoints",
+}
 _INDEX = "model_index.json"
 _ASSET = Path(__file__).parent.parent / "svd_core" / "assets" / "nano.safetensors"
 
@@ -30,9 +35,9 @@ def model_names() -> list[str]:
 
 
 def file_names() -> list[str]:
-    """Models and LoRA files."""
+    """Models, LoRA files and frame interpolators."""
     loras = [mark + name for mark, folder in _MARKS.items() if "lora" in mark for name in _names(folder)]
-    return [*model_names(), *loras]
+    return [*model_names(), *loras, *(f"{folder}: {name}" for folder, name in _interpolators())]
 
 
 def lora_names() -> list[str]:
@@ -71,8 +76,7 @@ def register_interpolators() -> None:
 
 def interpolator_names() -> list[str]:
     """Files that may be frame interpolators; a name in both folders means the first."""
-    names = (name for folder in INTERPOLATORS for name in _names(folder) if name.lower().endswith(_INTERPOLATOR_KINDS))
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(name for _, name in _interpolators()))
 
 
 def find_interpolator(name: str) -> Path:
@@ -118,6 +122,12 @@ def _locate(name: str) -> Path | None:
         return _diffusers_folders().get(name.removeprefix(_FOLDER_MARK))
     mark = next(mark for mark in _MARKS if name.startswith(mark))
     return _listed(_MARKS[mark], name.removeprefix(mark))
+
+
+def _interpolators() -> Iterator[tuple[str, str]]:
+    """Folder and name of every file that may be one."""
+    listed = ((folder, name) for folder in INTERPOLATORS for name in _names(folder))
+    yield from (entry for entry in listed if entry[1].lower().endswith(_INTERPOLATOR_KINDS))
 
 
 def _names(folder: str) -> list[str]:

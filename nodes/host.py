@@ -81,12 +81,14 @@ __all__ = [
     "quietly",
     "register_folder",
     "send_to_page",
+    "server_certificate",
     "two_predictions",
     "ui",
     "utils",
     "video",
     "work_report",
     "wrapped",
+    "wrappers_on",
 ]
 
 
@@ -111,6 +113,11 @@ def during_runs(
 def put_around(patcher: ModelPatcher, kind: str, wrapper: Callable[..., Any]) -> None:
     """Have `wrapper(executor, *arguments)` run in place of every call of that kind, a name of the host's list."""
     patcher.add_wrapper(getattr(comfy.patcher_extension.WrappersMP, kind), wrapper)
+
+
+def wrappers_on(patcher: ModelPatcher, kind: str) -> list[Callable[..., Any]]:
+    """What `put_around` and other packs put around calls of that kind."""
+    return patcher.get_all_wrappers(getattr(comfy.patcher_extension.WrappersMP, kind))
 
 
 def lora_patches(tensors: dict[str, Tensor], targets: dict[str, str]) -> dict[str, object]:
@@ -251,6 +258,11 @@ def masked_denoiser(
     inpaint = comfy.samplers.KSamplerX0Inpaint(guider, sigmas)
     inpaint.noise, inpaint.latent_image = noise, start
     return lambda x, sigma: inpaint(x, sigma, mask, **extra)
+
+
+def server_certificate() -> str | None:
+    """The certificate the server shows, where it is one for https."""
+    return args.tls_certfile if args.tls_keyfile and args.tls_certfile else None
 
 
 def metadata_allowed() -> bool:

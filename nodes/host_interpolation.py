@@ -28,6 +28,8 @@ from .host import ModelPatcher, cast_on_use, management
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Values a pixel that a call keeps alive, generously; what the host assumes of RIFE, and of networks that do not say.
 _OURS, _THEIRS = 300, 60
+# Below it FILM halves frames away.
+_SMALLEST = 64
 # Times handed to a host's network together.
 _AT_ONCE = 8
 
@@ -50,7 +52,8 @@ class HostRife(Rife):
 
     def memory_used_forward(self, shape: Sequence[int], dtype: torch.dtype) -> int:
         """Bytes a call on frames of `shape` `T H W C` needs besides the weights."""
-        return _OURS * shape[1] * shape[2] * dtype.itemsize * self.batch
+        enlarged = max(1.0, self.flow_scale) ** 2
+        return int(_OURS * shape[1] * shape[2] * dtype.itemsize * self.batch * enlarged)
 
     def extract_features(self, picture: Tensor) -> Tensor:
         """See `Rife.encoded`."""
@@ -148,6 +151,8 @@ class HostEngine:
 
     def _ready(self, frame: Tensor) -> Tensor:
         multiple = getattr(self._network, "pad_align", 1)
+        if min(frame.shape[:2]) < _SMALLEST:
+            multiple = max(multiple, _SMALLEST)
         return as_picture(frame.to(self._device), multiple).to(self._dtype)
 
     @torch.no_grad()

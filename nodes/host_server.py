@@ -8,9 +8,8 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from comfy.cli_args import args
-
 from ..svd_core.errors import InputError, explain
+from .host import server_certificate
 
 if TYPE_CHECKING:
     from ..svd_core.sweep.host_api import HostApi
@@ -53,16 +52,17 @@ def own_host() -> HostApi:
         )
     address = str(getattr(server, "address", "") or "").split(",")[0]
     address = _EVERYWHERE.get(address, address)
-    secure = bool(args.tls_keyfile and args.tls_certfile)
+    certificate = server_certificate()
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if secure:
+    if certificate is not None:
         # Its own certificate is the one to trust here, whatever name it was made out to.
-        context = ssl.create_default_context(cafile=args.tls_certfile)
+        context = ssl.create_default_context(cafile=certificate)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         handlers.append(urllib.request.HTTPSHandler(context=context))
     place = f"[{address}]" if ":" in address else address
-    return HostApi(f"{'https' if secure else 'http'}://{place}:{port}", urllib.request.build_opener(*handlers))
+    scheme = "http" if certificate is None else "https"
+    return HostApi(f"{scheme}://{place}:{port}", urllib.request.build_opener(*handlers))
 
 
 def _server() -> Any:  # noqa: ANN401 - the host's

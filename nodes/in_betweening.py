@@ -35,7 +35,7 @@ from ..svd_core.weights.fingerprint import base_fingerprint
 from .clips import Conditioning, Latent, as_conditioning
 from .conditioning import Wanted, conditioned, for_host, framed_picture, motion_lines
 from .decoding import decode_for_host
-from .host import VAE, ModelPatcher, both_ways_sampling, folder_paths, two_predictions
+from .host import VAE, ModelPatcher, both_ways_sampling, folder_paths, two_predictions, wrappers_on
 from .host_clip_vision import HostClipVision
 from .host_model import CLIP_FRAMES
 from .live import StepReport
@@ -155,10 +155,16 @@ def between_for_host(
 
 
 def _check_motion(model: ModelPatcher) -> None:
-    described: dict[str, Any] = model.model.model_config.unet_config
-    if described.get("adm_in_channels", SVD.unet.vector_dim) in _ORBITS or _config(model).family != "svd":
+    # The host's own models are told apart by the width of their vector alone.
+    described: dict[str, Any] = {} if hasattr(model.model, "config") else model.model.model_config.unet_config
+    if _config(model).family != "svd" or described.get("adm_in_channels") in _ORBITS:
         remedy = "Use svd or svd_xt: SV3D goes round an object and knows no motion."
         raise InputError(explain("`model` that goes by motion", "SV3D", remedy))
+    owners = [getattr(wrapper, "__self__", None) for wrapper in wrappers_on(model, "OUTER_SAMPLE")]
+    # What this pack puts around runs are cameras.
+    if any(type(owner).__module__.startswith(f"{__package__}.") for owner in owners):
+        remedy = "Take the model from before Apply SVD Camera: run backwards, a camera would move against itself."
+        raise InputError(explain("`model` without a camera", "one", remedy))
 
 
 def _framed(images: Sequence[Tensor], wish: Wish, vae: VAE) -> Framed:

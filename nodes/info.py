@@ -21,14 +21,15 @@ class SVDStudioInfo(io.ComfyNode):
             node_id="SVDStudioInfo",
             display_name="What Is This File?",
             category="SVD Studio",
-            description="Says what a checkpoint or LoRA is, which family it belongs to and whether it is complete, "
-            "without loading it.",
+            description="Says what a checkpoint, LoRA or frame interpolator is, which family it belongs to and "
+            "whether it is complete, without loading it.",
             is_output_node=True,
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=catalog.file_names(),
-                    tooltip="A checkpoint, a diffusers folder, a LoRA or a camera LoRA of ComfyUI's model folders.",
+                    tooltip="A checkpoint, a diffusers folder, a LoRA, a camera LoRA or a RIFE file of ComfyUI's model "
+                    "folders.",
                 )
             ],
             outputs=[

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..svd_core.errors import InputError, OutputError, choose_from, explain
 from ..svd_core.interpolation import Engine, Plan, Report, parse_pairs, parse_times, retime, to_rate
-from ..svd_core.interpolation.engines import Flow
+from ..svd_core.interpolation.engines import flow_engine
 from .host import folder_paths, management, work_report
 
 _MEMORY = ("auto", "ram", "disk")
@@ -123,7 +123,7 @@ def _engine(name: str, flow_scale: float, model: object, images: Tensor) -> str 
     if not name.startswith("flow") or len(images) < 2:
         return name
     if model is None:
-        return name if flow_scale == 1 else Flow(scale=flow_scale)
+        return name if flow_scale == 1 else flow_engine(flow_scale)
     from .host_interpolation import host_engine
 
     return host_engine(model, *images.shape[1:3])

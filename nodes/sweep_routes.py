@@ -63,7 +63,7 @@ def _json(answer: Callable[[_Asked], object], status: int = 200) -> Handler:
 
         try:
             told = await asyncio.to_thread(answer, await _read(request))
-        except SvdError as error:
+        except (SvdError, OSError) as error:
             return _refused(error)
         return web.json_response(told, status=status)
 
@@ -76,7 +76,7 @@ def _file(answer: Callable[[_Asked], Path]) -> Handler:
 
         try:
             path = await asyncio.to_thread(answer, await _read(request))
-        except SvdError as error:
+        except (SvdError, OSError) as error:
             return _refused(error)
         # A clip of a cell never changes under its name, a sheet and a thumbnail may.
         headers = {"Cache-Control": "no-cache"}
@@ -97,7 +97,7 @@ async def _read(request: Any) -> _Asked:  # noqa: ANN401 - aiohttp's
     return _Asked(request, body if isinstance(body, dict) else {})
 
 
-def _refused(error: SvdError) -> Any:  # noqa: ANN401 - aiohttp's
+def _refused(error: Exception) -> Any:  # noqa: ANN401 - aiohttp's
     from aiohttp import web
 
     return web.json_response({"error": str(error), "node": getattr(error, "node", None)}, status=400)

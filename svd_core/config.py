@@ -204,7 +204,8 @@ class InterpolatorConfig:
 
     "masked": noisy latents, then {start, mask token ..., end}, then a mask channel (Blattmann et al. 2023, appendix
     D.5); Framer (Wang et al. 2024) leaves the channel out. "residual": start, end and time for every frame between,
-    answered in one call by what the blend of both lacks.
+    answered in one call by what the blend of both lacks. `gate`: the keys' contrast up to which that is left out, and
+    from which all of it counts (measured after training).
     """
 
     name: str
@@ -212,6 +213,7 @@ class InterpolatorConfig:
     unet: UNetConfig
     frames: int = 5
     mask_channel: bool = True
+    gate: tuple[float, float] = (0.0, 0.0)
 
     @property
     def latent_channels(self) -> int:
@@ -377,7 +379,7 @@ NANO = ModelConfig(
 
 PRESETS: dict[str, ModelConfig] = {preset.name: preset for preset in (SVD, SVD_XT, SVD_XT_1_1, SV3D_U, SV3D_P, NANO)}
 
-# The paper's (4 noise, 4 condition, 1 mask), Framer's, and the embedded model's: narrower, and without noise.
+# The paper's (4 noise, 4 condition, 1 mask), Framer's, and the embedded model's: narrower, attention at half size only.
 SVD_INTERPOLATOR = InterpolatorConfig(
     name="svd_interpolator", form="masked", unet=dataclasses.replace(_SVD_UNET, in_channels=9)
 )
@@ -385,5 +387,7 @@ FRAMER = InterpolatorConfig(name="framer", form="masked", unet=_SVD_UNET, frames
 NANO_INTERPOLATOR = InterpolatorConfig(
     name="nano_interpolator",
     form="residual",
-    unet=dataclasses.replace(NANO.unet, in_channels=17, channels=(64, 64), head_channels=32, norm_groups=16),
+    unet=dataclasses.replace(
+        NANO.unet, in_channels=17, channels=(64, 64), attention=(False, True), head_channels=32, norm_groups=16
+    ),
 )

@@ -12,7 +12,11 @@ export class Refused extends Error {
 }
 
 async function ask(path, body) {
-  const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const options = body && {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  };
   let answer;
   try {
     answer = await api.fetchApi(ROOT + path, options);
@@ -20,7 +24,8 @@ async function ask(path, body) {
     throw new Refused(`ComfyUI does not answer (${error.message}). Is it still running?`, null);
   }
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(told.error ?? `ComfyUI answered ${answer.status} to ${ROOT + path}.`, told.node ?? null);
+  if (!answer.ok)
+    throw new Refused(told.error ?? `ComfyUI answered ${answer.status} to ${ROOT + path}.`, told.node ?? null);
   return told;
 }
 

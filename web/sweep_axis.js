@@ -60,16 +60,30 @@ async function pick(kind, values) {
   const inputs = { ...(await definition(type)).input?.required };
   const names = listOf(inputs[input]);
   const amount = make("input", { type: "number", step: "any", value: inputs.amount?.[1]?.default ?? 12 });
-  const written = make("textarea", { rows: 6, spellcheck: false, "aria-label": "Values, one a line", value: start(values, kind) });
+  const written = make("textarea", {
+    rows: 6,
+    spellcheck: false,
+    "aria-label": "Values, one a line",
+    value: start(values, kind),
+  });
   const add = (name) => (written.value = [...lines(written.value), write(name, { amount })].join("\n"));
   const choices = names.map((name) => choice(kind, name, () => add(name)));
   const box = dialog(
     `Values of the axis: ${kind}`,
-    make("p", { textContent: names.length ? "Click what the sweep shall try; every line is one value." : "There is nothing to pick from yet." }),
+    make("p", {
+      textContent: names.length
+        ? "Click what the sweep shall try; every line is one value."
+        : "There is nothing to pick from yet.",
+    }),
     kind === "camera" ? make("label", {}, "Amount a second ", amount) : null,
     make("div", { className: "choices", data: { kind } }, ...choices),
     written,
-    make("footer", {}, button("Not now", () => box.close()), button("Use these", take, { className: "primary" })),
+    make(
+      "footer",
+      {},
+      button("Not now", () => box.close()),
+      button("Use these", take, { className: "primary" }),
+    ),
   );
   box.classList.add("pick");
   function take() {
@@ -81,8 +95,14 @@ async function pick(kind, values) {
 
 function choice(kind, name, action) {
   const still = kind === "camera" && !name.startsWith("saved: ");
-  const picture = still && make("img", { alt: "", src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(moveIcon(name))}` });
-  return make("button", { type: "button", onclick: action, data: { value: name } }, picture || null, name.replaceAll("_", " "));
+  const picture =
+    still && make("img", { alt: "", src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(moveIcon(name))}` });
+  return make(
+    "button",
+    { type: "button", onclick: action, data: { value: name } },
+    picture || null,
+    name.replaceAll("_", " "),
+  );
 }
 
 // What stands there from another kind of values, such as "6 from 0", is no start.
@@ -92,7 +112,10 @@ function start({ value }, kind) {
 }
 
 function lines(text) {
-  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
 }
 
 async function definition(type) {

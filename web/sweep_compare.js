@@ -52,7 +52,9 @@ function tile(row, { star, values }) {
     setIcon(starred, row.starred ? "star-fill" : "star");
     starred.setAttribute("aria-pressed", Boolean(row.starred));
   };
-  const told = Object.keys(METRICS).map((name) => measured(row.metrics, name)).filter(Boolean);
+  const told = Object.keys(METRICS)
+    .map((name) => measured(row.metrics, name))
+    .filter(Boolean);
   mark(row);
   const element = make(
     "figure",

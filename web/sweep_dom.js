@@ -20,7 +20,11 @@ export function button(label, action, properties = {}) {
 // A button with one of the host's own icons; `label` is its tooltip and what is read aloud.
 export function iconButton(icon, label, action, properties = {}) {
   const picture = make("i", { className: `pi pi-${icon}`, "aria-hidden": "true" });
-  const element = make("button", { type: "button", className: "plain", onclick: action, title: label, ...properties }, picture);
+  const element = make(
+    "button",
+    { type: "button", className: "plain", onclick: action, title: label, ...properties },
+    picture,
+  );
   element.setAttribute("aria-label", label);
   return element;
 }
@@ -44,7 +48,12 @@ export function dialog(title, ...children) {
   const element = make(
     "dialog",
     { className: "svd-sweep-dialog", "aria-label": title },
-    make("header", {}, heading, iconButton("times", "Close", () => element.close())),
+    make(
+      "header",
+      {},
+      heading,
+      iconButton("times", "Close", () => element.close()),
+    ),
     ...children,
   );
   element.addEventListener("close", () => element.remove());

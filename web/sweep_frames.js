@@ -31,7 +31,11 @@ class Kept {
   }
 
   close() {
-    for (const made of this.kept.values()) made.then((picture) => picture.close(), () => {});
+    for (const made of this.kept.values())
+      made.then(
+        (picture) => picture.close(),
+        () => {},
+      );
     this.kept.clear();
   }
 }
@@ -101,7 +105,8 @@ function scaled(source, width, height, wanted) {
 async function rateOf(video) {
   if (!video.requestVideoFrameCallback) return 8;
   const times = [];
-  const frame = () => new Promise((resolve) => video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)));
+  const frame = () =>
+    new Promise((resolve) => video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)));
   const enough = new Promise((resolve) => setTimeout(resolve, 1500));
   video.playbackRate = 0.25;
   await video.play();
@@ -111,7 +116,10 @@ async function rateOf(video) {
     times.push(time);
   }
   video.pause();
-  const steps = times.slice(1).map((time, place) => time - times[place]).filter((step) => step > 1e-3);
+  const steps = times
+    .slice(1)
+    .map((time, place) => time - times[place])
+    .filter((step) => step > 1e-3);
   return steps.length ? Math.round(1000 / Math.min(...steps)) / 1000 : 8;
 }
 

@@ -76,5 +76,10 @@ export async function openGraphOf(source, name) {
 }
 
 export function say(severity, detail) {
-  app.extensionManager?.toast?.add({ severity, summary: "SVD Studio", detail, life: severity === "error" ? 12000 : 5000 });
+  app.extensionManager?.toast?.add({
+    severity,
+    summary: "SVD Studio",
+    detail,
+    life: severity === "error" ? 12000 : 5000,
+  });
 }

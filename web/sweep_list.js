@@ -36,7 +36,9 @@ export class SweepList {
       this.known.clear();
       this.lines.replaceChildren();
       for (const sweep of found.sort((a, b) => b.changed - a.changed)) this.fill(sweep);
-      this.note.textContent = found.length ? "" : "No sweeps yet. Add SVD Sweep Plan to a graph and press its button Queue sweep.";
+      this.note.textContent = found.length
+        ? ""
+        : "No sweeps yet. Add SVD Sweep Plan to a graph and press its button Queue sweep.";
       this.note.classList.remove("error");
     } catch (error) {
       this.note.textContent = error.message;
@@ -53,7 +55,11 @@ export class SweepList {
       make("progress", { max: total || 1, value: counts.done ?? 0, "aria-hidden": true }),
       make("span", { className: "counts", textContent: summary(counts, total) }),
     ];
-    const line = make("li", { data: { sweep: id } }, button("", () => this.open(id), { className: "sweep" }));
+    const line = make(
+      "li",
+      { data: { sweep: id } },
+      button("", () => this.open(id), { className: "sweep" }),
+    );
     line.firstChild.append(...parts);
     this.known.set(id, { ...sweep, line });
     const held = before?.contains(document.activeElement);

@@ -48,28 +48,35 @@ export class Rows {
     try {
       const answer = await this.fetch({ ...this.view, offset: page * PAGE, limit: PAGE });
       if (turn !== this.turn) return;
-      this.keep(page, answer);
       this.asked.delete(page);
+      this.keep(page, answer);
+      if (!this.asked.size && !this.underway) this.news.clear();
     } catch (error) {
       if (turn !== this.turn) return;
       this.failed?.(error);
-      // Looking again must not ask again at once.
-      setTimeout(() => turn === this.turn && this.asked.delete(page), RETRY);
+      // What is still looked at then is asked for again.
+      setTimeout(() => {
+        if (turn !== this.turn) return;
+        this.asked.delete(page);
+        this.changed();
+      }, RETRY);
     }
   }
 
   keep(page, { total, cells }) {
     // What was told while the answer was on its way is newer than the answer.
-    this.pages.set(page, cells.map((row) => this.news.get(row.cell) ?? row));
+    this.pages.set(
+      page,
+      cells.map((row) => this.news.get(row.cell) ?? row),
+    );
     cells.forEach((row, place) => this.places.set(row.cell, page * PAGE + place));
     this.total = total;
-    if (this.asked.size <= 1) this.news.clear();
     this.changed();
   }
 
   // A cell has changed: it is shown where it stands; where the order may depend on it, the order is asked for again.
   put(row) {
-    if (this.asked.size) this.news.set(row.cell, row);
+    if (this.asked.size || this.underway) this.news.set(row.cell, row);
     const position = this.places.get(row.cell);
     const rows = this.pages.get(Math.floor(position / PAGE));
     if (rows) {
@@ -91,10 +98,6 @@ export class Rows {
     return this.pages.get(Math.floor(position / PAGE))?.[position % PAGE];
   }
 
-  *loaded() {
-    for (const rows of this.pages.values()) yield* rows;
-  }
-
   again(pause = SOON) {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
@@ -110,7 +113,7 @@ export class Rows {
     const last = Math.floor(Math.max(wanted[0], wanted[1] - 1) / PAGE);
     try {
       const numbers = Array.from({ length: last - first + 1 }, (_, step) => first + step);
-      this.news.clear();
+      this.underway = true;
       const query = (page) => this.fetch({ ...this.view, offset: page * PAGE, limit: PAGE });
       const answers = await Promise.all(numbers.map(query));
       if (turn !== this.turn) return;
@@ -119,6 +122,9 @@ export class Rows {
       answers.forEach((answer, step) => this.keep(numbers[step], answer));
     } catch (error) {
       if (turn === this.turn) this.failed?.(error);
+    } finally {
+      this.underway = false;
+      if (!this.asked.size) this.news.clear();
     }
   }
 }

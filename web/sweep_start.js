@@ -11,7 +11,9 @@ export async function queueSweep(node, started) {
   const body = make("div", { className: "body", "aria-live": "polite" });
   const box = dialog("Queue sweep", body);
   box.classList.add("start");
-  const graph = await asPrompt().catch((error) => refuse(body, { message: `The graph is not whole: ${error.message}` }));
+  const graph = await asPrompt().catch((error) =>
+    refuse(body, { message: `The graph is not whole: ${error.message}` }),
+  );
   if (!graph) return;
   const { plans } = graph;
   if (!plans.length) return refuse(body, { message: NO_PLAN });
@@ -29,8 +31,13 @@ const NO_PLAN =
 const SLEEPING = "This plan node is muted or bypassed. Switch it on and queue again.";
 
 function choose(plans, body, chosen) {
-  const buttons = plans.map(({ id, title, name }) => button([name, title, `node ${id}`].filter(Boolean).join(" · "), () => chosen(id)));
-  body.replaceChildren(make("p", { textContent: "Several plans are in this graph. Which one?" }), make("div", { className: "choices" }, ...buttons));
+  const buttons = plans.map(({ id, title, name }) =>
+    button([name, title, `node ${id}`].filter(Boolean).join(" · "), () => chosen(id)),
+  );
+  body.replaceChildren(
+    make("p", { textContent: "Several plans are in this graph. Which one?" }),
+    make("div", { className: "choices" }, ...buttons),
+  );
   buttons[0].focus();
 }
 
@@ -54,7 +61,12 @@ async function ask(graph, id, box, body, started) {
       refuse(body, error, box);
     }
   }
-  const foot = make("footer", {}, button("Not now", () => box.close()), go);
+  const foot = make(
+    "footer",
+    {},
+    button("Not now", () => box.close()),
+    go,
+  );
   body.replaceChildren(table(told), notes(told), foot);
   go.focus();
 }
@@ -62,9 +74,14 @@ async function ask(graph, id, box, body, started) {
 const goesOn = ({ exists, resumable }) => Boolean(exists && resumable);
 
 function table(told) {
-  const line = (name, value) => [make("dt", { textContent: name }), make("dd", { textContent: value, data: { fact: name } })];
+  const line = (name, value) => [
+    make("dt", { textContent: name }),
+    make("dd", { textContent: value, data: { fact: name } }),
+  ];
   const axes = told.axes.flatMap(({ name, labels }) => line(spaced(name), listed(labels)));
-  const begun = told.done ? `resumes: ${plural(told.done, "clip")} already done stay as they are` : "resumes: finished clips stay as they are";
+  const begun = told.done
+    ? `resumes: ${plural(told.done, "clip")} already done stay as they are`
+    : "resumes: finished clips stay as they are";
   return make(
     "dl",
     {},

@@ -29,15 +29,26 @@ function offerGraph(nodes, row) {
   });
   const box = dialog("Put these values into my graph", make("div", { className: "body" }, told));
   if (!row.clip) return;
-  const open = button("Open that graph", async () => {
-    open.disabled = true;
-    try {
-      await openGraphOf(address(row.clip), row.name || row.cell);
-      box.close();
-      if (nodes.length && !put(nodes).length) done(nodes, row);
-    } catch (error) {
-      told.textContent = `The clip's graph could not be opened: ${error.message}`;
-    }
-  }, { className: "primary" });
-  box.lastChild.append(make("footer", {}, button("Not now", () => box.close()), open));
+  const open = button(
+    "Open that graph",
+    async () => {
+      open.disabled = true;
+      try {
+        await openGraphOf(address(row.clip), row.name || row.cell);
+        box.close();
+        if (nodes.length && !put(nodes).length) done(nodes, row);
+      } catch (error) {
+        told.textContent = `The clip's graph could not be opened: ${error.message}`;
+      }
+    },
+    { className: "primary" },
+  );
+  box.lastChild.append(
+    make(
+      "footer",
+      {},
+      button("Not now", () => box.close()),
+      open,
+    ),
+  );
 }

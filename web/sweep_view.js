@@ -35,8 +35,16 @@ export class SweepView {
   constructor(id, back) {
     this.id = id;
     this.picked = new Map();
-    this.rows = new Rows((query) => sweeps.cells(id, query), (position) => this.changed(position), (error) => this.fail(error));
-    const tools = { picked: (cell) => this.picked.has(cell), progress: (row) => partOf(row.prompt_id), metric: () => this.metric };
+    this.rows = new Rows(
+      (query) => sweeps.cells(id, query),
+      (position) => this.changed(position),
+      (error) => this.fail(error),
+    );
+    const tools = {
+      picked: (cell) => this.picked.has(cell),
+      progress: (row) => partOf(row.prompt_id),
+      metric: () => this.metric,
+    };
     this.grid = new Grid(this.rows, cardOf(tools), { label: "Cells of the sweep" });
     this.rows.looked = () => this.grid.inView();
     this.grid.element.addEventListener("click", (event) => this.clicked(event));
@@ -55,9 +63,18 @@ export class SweepView {
     this.note = make("p", { className: "error", role: "alert", hidden: true });
     this.why = make("p", { className: "why", hidden: true });
     this.verbs = VERBS.map(([verb, label, , title]) => button(label, () => this.act(verb), { title, data: { verb } }));
-    const sheet = make("a", { textContent: "Contact sheet", href: sweeps.sheet(this.id, "html"), target: "_blank", rel: "noopener" });
+    const sheet = make("a", {
+      textContent: "Contact sheet",
+      href: sweeps.sheet(this.id, "html"),
+      target: "_blank",
+      rel: "noopener",
+    });
     const select = (label, options, change) =>
-      make("select", { "aria-label": label, onchange: change }, ...options.map(([value, textContent]) => make("option", { value, textContent })));
+      make(
+        "select",
+        { "aria-label": label, onchange: change },
+        ...options.map(([value, textContent]) => make("option", { value, textContent })),
+      );
     this.status = select("Show", STATUSES, () => this.look({ status: this.status.value }));
     this.sort = select("Sort", SORTS, () => this.look({ sort: this.sort.value }));
     this.together = button("Compare", () => this.compare(), { className: "primary", data: { verb: "compare" } });

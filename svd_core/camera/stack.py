@@ -224,4 +224,4 @@ def _along(preset: Preset, steps: Tensor) -> dict[Channel, Tensor]:
 
 
 def _amount(move: Move, preset: Preset) -> str:
-    return f"{move.preset} {move.speed:g} ({preset.unit})"
+    return f"{move.preset} {move.speed:.4g} ({preset.unit})"

@@ -23,10 +23,10 @@ def add_camera(parser: argparse.ArgumentParser) -> None:
         "--camera",
         action="append",
         default=[],
-        metavar="PRESET[:amount[:a-b]]",
+        metavar="PRESET[:amount[:a-b[:ease]]]",
         help="a move, repeatable: static, handheld, pan_left, tilt_up, zoom_in, roll_cw, truck_right, pedestal_up, "
         "dolly_in, orbit_left and their opposites; amount in %% of the frame (roll, orbit: degrees) a second, over "
-        "frames a to b, both included; or a saved camera FILE.json",
+        "frames a to b, both included, with an ease (linear, in, out, in-out, hold); or a saved camera FILE.json",
     )
     group.add_argument(
         "--camera-lora",

@@ -30,6 +30,8 @@ FREE = ("zoom_in", "zoom_out", "roll_cw", "roll_ccw", "pan_right", "tilt_up", "s
 """Presets carried out without training."""
 CURVED = "pan_right"
 """The preset whose LoRA is given a strength that changes over the frames."""
+EVEN = f"{CURVED} even"
+"""The same with one strength throughout, which curves are held against."""
 
 _SEED = 7_777
 # Clips of the embedded model's size are decoded whole: that is the cheapest.
@@ -66,7 +68,7 @@ def cases_for(loras: Sequence[CameraLora], frames: int) -> list[Case]:
 
 
 def stacks_for(loras: Sequence[CameraLora], frames: int) -> list[Case]:
-    """Two moves at once, one LoRA slow at first and one in the second half alone, and every move without a LoRA."""
+    """Two moves at once; a LoRA even, slow at first, and in the second half alone; every move without a LoRA."""
     tagged = {lora.preset: lora for lora in loras if lora.calibration is not None}
     cases: list[Case] = []
     if any(preset in tagged for preset in MIXED):
@@ -77,6 +79,7 @@ def stacks_for(loras: Sequence[CameraLora], frames: int) -> list[Case]:
         half = (frames // 2, frames - 1)
         late = Move(preset=CURVED, lora=move.lora, amount=move.amount, frames=half)
         eased = Move(preset=CURVED, lora=move.lora, amount=move.amount, ease="in")
+        cases.append(Case(name=EVEN, stack=CameraStack((move,)), curved=True))
         cases.append(Case(name=f"{CURVED} eased in", stack=CameraStack((eased,)), curved=True))
         cases.append(Case(name=f"{CURVED} frames {half[0]}-{half[1]}", stack=CameraStack((late,)), curved=True))
     return [*cases, *(Case(name=f"free {preset}", stack=CameraStack((Move(preset=preset),))) for preset in FREE)]

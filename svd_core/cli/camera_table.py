@@ -21,7 +21,7 @@ from .output import Console
 
 _MOVES = ("move", "strength", "clips", "a second", "right way", "pushed", "off axis", "camera", "subject")
 _STACKS = ("camera", "move", "clips", "asked", "a second", "right way", "pushed", "camera %", "subject of plain run's")
-_CURVES = ("curve", "clips", "correlation", "clip by clip", "asked, % a frame", "measured")
+_CURVES = ("curve", "clips", "correlation", "against even", "asked, % a frame", "measured")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -128,7 +128,7 @@ def _stack_row(stack: StackResult) -> tuple[str, ...]:
 
 def _curve_row(curve: CurveResult) -> tuple[str, ...]:
     asked, measured = (" ".join(f"{value:.2f}" for value in values) for values in (curve.asked, curve.measured))
-    return (curve.name, f"{curve.clips}", f"{curve.correlation:.2f}", f"{curve.each:.2f}", asked, measured)
+    return (curve.name, f"{curve.clips}", f"{curve.correlation:.2f}", f"{curve.changed:.2f}", asked, measured)
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -7,7 +7,10 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
+
+from tqdm import tqdm
 
 from ..errors import InputError, explain
 from ..sweep.contents import EMBEDDED, file_of
@@ -69,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def make_render(device: str) -> Render:
     """A worker's renderer: the last model stays loaded, since neighbouring cells share it."""
+    # Bars share a lock between processes by default, which a worker that is ended would leave behind, with a warning.
+    tqdm.set_lock(RLock())
     held: list[tuple[tuple[object, ...], SvdModel]] = []
 
     def model_for(options: argparse.Namespace) -> SvdModel:
@@ -81,8 +86,7 @@ def make_render(device: str) -> Render:
         return held[0][1]
 
     def render(job: Job) -> Outcome:
-        from ..camera.meter import measure
-        from ..metrics import clip_report
+        from ..sweep.measured import measure_frames
         from .animate import render_one, settings_of
 
         options = parse(job.settings, job.folder, job.target)
@@ -92,9 +96,9 @@ def make_render(device: str) -> Render:
         model = model_for(options)
         # Loading belongs to no clip: what is left to do is foretold from these seconds.
         started = time.perf_counter()
-        made = render_one(model, picture, job.target, settings_of(options), options, Console(quiet=True), source)
-        track = measure(made.frames)
-        told = {"per_second": track.per_second, "mean": track.mean, **clip_report(made.frames, track).to_json()}
+        settings = settings_of(options)
+        made = render_one(model, picture, job.target, settings, options, Console(quiet=True), source)
+        told = measure_frames(made.frames, settings.camera)
         return Outcome(job=job, seconds=time.perf_counter() - started, settings=made.settings, track=told)
 
     return render

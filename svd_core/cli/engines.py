@@ -37,7 +37,9 @@ def add_rife_options(group: argparse._ArgumentGroup) -> None:
 
 
 def resolve_engine(options: argparse.Namespace, device: torch.device) -> str | Engine:
-    """The engine of `--engine`: `flow`, `svd`, `svd:FILE`, `rife:FILE`; names without weights are `retime`'s own.
+    """The engine of `--engine`: `flow`, `flow:FILE` (FILE is a refiner), `svd`, `svd:FILE`, `rife:FILE`.
+
+    Names without weights are `retime`'s own.
 
     `--base` is the model whose latents an svd engine speaks.
 
@@ -58,8 +60,9 @@ def resolve_engine(options: argparse.Namespace, device: torch.device) -> str | E
 
         dtype = resolve_dtype(options.dtype, device)
         return load_interpolator(file, dtype=dtype, device=device, flow_scale=options.flow_scale, batch=options.batch)
-    if options.engine == "flow" and options.flow_scale != 1:
-        from ..interpolation.engines import Flow
+    if kind == "flow" and (file or options.flow_scale != 1):
+        from ..interpolation.engines import Flow, flow_engine
+        from ..interpolation.refiner import load_refiner
 
-        return Flow(scale=options.flow_scale)
+        return Flow(load_refiner(file), options.flow_scale) if file else flow_engine(options.flow_scale)
     return options.engine

@@ -41,7 +41,7 @@ LINES_NAME = "in-between.jsonl"
 BINS = ((0.0, 0.3), (0.3, 0.7), (0.7, 1.2), (1.2, math.inf))
 _PLAIN = ("blend", "flow")
 _FLOW_START = "+flow"
-CASES = (*_PLAIN, *BETWEEN_METHODS, *(f"{method}{_FLOW_START}" for method in BETWEEN_METHODS))
+CASES = (*_PLAIN, *BETWEEN_METHODS, f"vibid{_FLOW_START}")
 
 
 def run(options: argparse.Namespace) -> int:

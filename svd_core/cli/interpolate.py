@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..video_io import ClipInfo
 
 _MOST_FACTOR = 1000
-# A ping-pong reads frames twice; kept as bytes, longer ones belong into a folder of pictures.
-_MOST_BYTES = 4 * 2**30
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -38,8 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     group.add_argument(
         "--engine",
         default="flow",
-        metavar="flow|blend|nearest|rife:FILE|svd[:FILE]",
-        help="flow follows motion (default), blend cross-fades, nearest repeats frames, rife runs the "
+        metavar="flow[:FILE]|blend|nearest|rife:FILE|svd[:FILE]",
+        help="flow follows motion (default; FILE is a refiner of `svd train refiner`), blend cross-fades, nearest "
+        "repeats frames, rife runs the "
         "RIFE weights in FILE (.pth, .pkl, .safetensors, versions 4.0 to 4.26), svd is the video network of "
         "`svd train interpolator` (without FILE the embedded model's, made for 64 x 64 pixels)",
     )
@@ -193,17 +192,16 @@ def _write(
     from ..interpolation import retime
     from ..interpolation.audio import add_sound, sound_of
     from ..video_io import atomic_file, iter_frames, read_metadata, write_frames
+    from ..video_io.revisiting import in_any_order
     from .engines import resolve_engine
     from .models import resolve_device
 
     source, target = Path(options.input), Path(options.output)
     device = resolve_device(options.device)
     engine = resolve_engine(options, device)
-    frames: Iterator[Tensor] | list[Tensor] = iter_frames(source, alpha=alpha)
-    if plan.loop == "ping-pong":
-        frames = _held(frames, count)
+    there_and_back = plan.loop == "ping-pong"
     made = retime(
-        frames,
+        in_any_order(source, count, alpha=alpha) if there_and_back else iter_frames(source, alpha=alpha),
         count,
         plan,
         engine=engine,
@@ -234,14 +232,3 @@ def _write(
             with suppress(OSError):
                 silent.unlink()
     return sound
-
-
-def _held(frames: Iterator[Tensor], count: int) -> list[Tensor]:
-    """All frames in memory, to be read backwards too."""
-    held: list[Tensor] = []
-    for frame in frames:
-        held.append(frame)
-        if frame.nbytes * count > _MOST_BYTES:
-            found = f"{count} frames, {frame.nbytes * count / 2**30:.1f} GB"
-            raise InputError(explain("a ping-pong that fits into 4 GB", found, "Cut the clip or make it smaller."))
-    return held

@@ -24,13 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from .sweep import draw
 
     console = Console.of(options)
-    folder = Path(options.folder)
-    written = draw(folder, folder.resolve().name, rows=options.rows, columns=options.columns)
-    if options.moving:
-        from ..sweep.sheets import SheetStyle, read_sheet, write_moving
-
-        sheet = read_sheet(folder, rows=options.rows, columns=options.columns)
-        written.append(write_moving(sheet, folder / "sheet.webp", SheetStyle()))
+    written = draw(Path(options.folder), moving=options.moving, rows=options.rows, columns=options.columns)
     console.result({"files": [str(path) for path in written]})
     for path in written:
         console.say(str(path))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LISTED = 20
 _MISSING_NAMED = 5
+# Beyond this many clips the sheets take long enough to be announced.
+_MANY = 200
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -114,18 +116,20 @@ def executor_for(plan: Plan, options: argparse.Namespace) -> tuple[Executor, lis
     return LocalExecutor(devices, make_render), devices
 
 
-def draw(folder: Path, title: str, **axes: str | None) -> list[Path]:
-    """PNG pages and the web page of a sweep, beside its manifest.
+def draw(folder: Path, *, moving: bool = False, **axes: str | None) -> list[Path]:
+    """PNG pages and the web page of a sweep, beside its manifest; also a webp in which all clips move.
 
     Raises:
         InputError: nothing recorded yet, or no such axis.
     """
-    from ..sweep.sheets import SheetStyle, read_sheet, write_png
+    from ..sweep.sheets import SheetStyle, read_sheet, write_moving, write_png
     from ..sweep.web_page import write_page
 
     style = SheetStyle()
     sheet = read_sheet(folder, **axes)
-    return [*write_png(sheet, folder / "sheet.png", style), write_page(sheet, folder / "sheet.html", title, style)]
+    written = write_png(sheet, folder / "sheet.png", style)
+    written.append(write_page(sheet, folder / "sheet.html", sheet.title, style))
+    return [*written, write_moving(sheet, folder / "sheet.webp", style)] if moving else written
 
 
 def _make(plan: Plan, cells: Sequence[Cell], options: argparse.Namespace, console: Console) -> int:
@@ -150,7 +154,9 @@ def _make(plan: Plan, cells: Sequence[Cell], options: argparse.Namespace, consol
         raise
     finally:
         report.close()
-    sheets = draw(out, plan.name) if progress.total else []
+    if progress.total > _MANY:
+        console.note("Drawing the contact sheets.")
+    sheets = draw(out)
     seconds = time.perf_counter() - started
     told = {"seconds": round(seconds, 3), "folder": str(out), "sheets": [str(path) for path in sheets]}
     console.result({**report.facts(), **told})

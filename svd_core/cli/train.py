@@ -7,7 +7,7 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import train_camera, train_interpolator
+from . import train_camera, train_interpolator, train_refiner
 from .output import Console
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "what",
-        choices=("nano", "camera", "interpolator", "all"),
+        choices=("nano", "camera", "interpolator", "refiner", "all"),
         help="nano: the embedded model; camera: a camera LoRA for any model; interpolator: the frames between two; "
+        "refiner: what the flow engine of svd interpolate leaves undone; "
         "all: nano, then its interpolator and every LoRA it ships with",
     )
     parser.add_argument(
@@ -66,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
         return train_camera.run(options)
     if options.what == "interpolator":
         return train_interpolator.run(options)
+    if options.what == "refiner":
+        return train_refiner.run(options)
     if options.what == "all":
         return _all(options)
     return _nano(options)

@@ -148,8 +148,10 @@ def _table(console: Console, moves: dict[str, list[dict[str, float]]]) -> None:
             f"{row['right']:.0%}",
             f"{row['paired']:.0%}",
             f"{row['off_axis']:.2f}",
+            f"{row['camera']:.2f}",
+            f"{row['subject']:.2f}",
         )
         for preset, scored in moves.items()
         for row in scored
     ]
-    console.table(("move", "strength", "a second", "right way", "pushed", "off axis"), rows)
+    console.table(("move", "strength", "a second", "right way", "pushed", "off axis", "camera %", "subject %"), rows)

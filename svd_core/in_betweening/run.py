@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -120,7 +120,7 @@ def in_between_clip(
     size = resolved.width, resolved.height
     fitted = torch.cat([frame_picture(to_pixels(image), *size, settings.framing).pixels for image in images])
     pairs = {gap: fitted[[gap.first, gap.last]] for gap in wanted}
-    marks = {gap: mark_of(_facts(model, settings, gap), pair) for gap, pair in pairs.items()}
+    marks = {} if shelf is None else _marks(model, settings, pairs)
     found = {gap: None if shelf is None else shelf.get(gap, marks[gap]) for gap in wanted}
     missing = [gap for gap in wanted if found[gap] is None]
     steps = len(resolved.sigmas) - 1
@@ -142,7 +142,7 @@ def in_between_clip(
         latents=latents,
         resolved=resolved,
         reused=len(wanted) - len(missing),
-        kept=tuple(marks.items()) if shelf is not None else (),
+        kept=tuple(marks.items()),
     )
 
 
@@ -154,21 +154,26 @@ def decode_joined(decode: Callable[[Tensor], Tensor], latents: Tensor, *, loop: 
     return decode(longer)[kept]
 
 
-def _facts(model: SvdModel, settings: InBetweenSettings, gap: Gap) -> dict[str, object]:
-    """What a gap's latents depend on besides its pictures."""
-    resolved = resolved_for(model.config, settings, gap)
+def _marks(model: SvdModel, settings: InBetweenSettings, pairs: Mapping[Gap, Tensor]) -> dict[Gap, str]:
+    """What each gap's latents depend on: the model, the settings and the two pictures."""
     parameter = next(model.unet.parameters())
-    return {
+    same = {
         "config": model.config.to_json(),
         "weights": base_fingerprint(model.unet),
         "computed": f"{parameter.dtype} {parameter.device.type}",
-        "frames": resolved.frames,
-        "controls": resolved.controls[0],
-        "sigmas": resolved.sigmas.tolist(),
-        "weights_of_guidance": resolved.weights.tolist(),
         "bounded": settings.bounded,
         "flow_start": settings.flow_start,
     }
+    marks: dict[Gap, str] = {}
+    for gap, pair in pairs.items():
+        resolved = resolved_for(model.config, settings, gap)
+        own = {
+            "controls": resolved.controls[0],
+            "sigmas": resolved.sigmas.tolist(),
+            "guidance": resolved.weights.tolist(),
+        }
+        marks[gap] = mark_of({**same, **own}, pair)
+    return marks
 
 
 def _counted(on_step: OnStep | None, before: int, total: int) -> OnStep | None:

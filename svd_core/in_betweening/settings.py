@@ -33,8 +33,11 @@ def resolved_for(config: ModelConfig, settings: InBetweenSettings, gap: Gap) -> 
     """The settings of a gap's two directions: two clips that share seed and noise.
 
     Raises:
-        InputError: as in `settings.resolve`, and for fewer than two frames.
+        InputError: as in `settings.resolve`, for fewer than two frames, and for a model that knows no motion.
     """
+    if config.family != "svd":
+        remedy = "Use svd or svd_xt: SV3D goes round an object and knows no motion."
+        raise InputError(explain("a model that goes by motion", config.family, remedy))
     guidance = settings.clip.guidance
     if guidance is None and settings.bounded.method != "trf":
         # CFG++ interpolates, and its published sampler leaves the weight at 1; a fused step takes the usual curve.

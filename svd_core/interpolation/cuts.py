@@ -85,13 +85,15 @@ def histogram_distance(first: Tensor, second: Tensor) -> float:
 
 def is_repeat(first: Tensor, second: Tensor) -> bool:
     """Whether the second of two frames `H W C` only repeats the first, as animation on twos does."""
-    apart = (first - second).abs()
+    apart = (seen(first) - seen(second)).abs()
+    if first.shape[-1] > 3:
+        apart = torch.cat((apart.flatten(), (first[..., 3] - second[..., 3]).abs().flatten()))
     return bool(apart.mean() < _REPEATED) and bool(apart.max() < _REPEATED_ANYWHERE)
 
 
 def small(frame: Tensor) -> Tensor:
-    """`H W C` as a colour picture `1 3 h w` with a shorter side of at most 96 pixels."""
-    picture = colours(frame)
+    """`H W C` as a picture `1 3 h w` with a shorter side of at most 96 pixels."""
+    picture = seen(frame)
     height, width = picture.shape[-2:]
     scale = _JUDGED_SIDE / min(height, width)
     return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else picture
@@ -101,6 +103,12 @@ def colours(frame: Tensor) -> Tensor:
     """The colours of a frame `H W C` as `1 3 H W`; grey is repeated, alpha left out."""
     picture = frame.permute(2, 0, 1)[None].float()
     return picture[:, :3] if picture.shape[1] >= 3 else picture[:, :1].expand(-1, 3, -1, -1)
+
+
+def seen(frame: Tensor) -> Tensor:
+    """As `colours`, transparent frames laid over mid grey."""
+    picture = colours(frame)
+    return picture if frame.shape[-1] <= 3 else torch.lerp(torch.full_like(picture, 0.5), picture, frame[..., 3])
 
 
 def _histogram(picture: Tensor) -> Tensor:

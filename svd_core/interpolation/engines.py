@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, explain
-from .refiner import Refiner, refined
+from .refiner import Refiner, refined, shipped
 from .synthesis import PairMotion, draw, draw_with_evidence, find_motion
 
 _COLOURS = 3
@@ -170,5 +170,11 @@ class Halving:
 # Times this near to a step are the step.
 _SAME = 1e-6
 
-WITHOUT_WEIGHTS: dict[str, Engine] = {"flow": Flow(), "blend": Blend()}
-"""The engines that names alone stand for."""
+
+def flow_engine(scale: float = 1.0) -> Flow:
+    """The flow engine, with the refiner of the package where it comes with one."""
+    return Flow(shipped(), scale)
+
+
+WITHOUT_WEIGHTS: dict[str, Callable[[], Engine]] = {"flow": flow_engine, "blend": Blend}
+"""Makers of the engines that names alone stand for."""

@@ -27,9 +27,11 @@ _TRULY_AFFINE = 0.6
 _LEAST_SHARE = 0.004
 _MOST_OF_IT = 0.5
 # Structure that stays: contrast a pixel, difference, share of the frame.
-_STRUCTURE, _SAME_COLOUR, _LEAST_STILL = 0.1, 0.006, 0.001
+_STRUCTURE, _SAME_COLOUR, _LEAST_STILL = 0.1, 0.006, 0.0005
 # Difference that is no more than sampling makes.
 _LIKE_COLOUR = 0.02
+# Pixels from which a flow is one.
+_MOVING = 0.5
 # Half the thickness of a title's strokes, pixels.
 _STROKE = 16
 # Pixels at the frame's corner.
@@ -58,10 +60,11 @@ class Layers:
         """The maps from time `start` to time `end`, 0 and 1 being the frames: `K 3 3`."""
         return torch.linalg.matrix_exp(_logarithms(self.maps) * (end - start)) if len(self) else self.maps
 
-    def with_still(self, first: Tensor, second: Tensor) -> Layers:
+    def with_still(self, first: Tensor, second: Tensor, flow: Tensor) -> Layers:
         """With what stands still on a moving picture (titles, borders) as one more layer, in front of all.
 
-        Seen as structure that is the same in both frames `1 3 H W`; too thin and too little for the fits.
+        Seen as structure that is the same in both frames `1 3 H W` and that no motion, `flow` `1 2 H W` included,
+        explains; too thin and too little for the fits.
         """
         same = (first - second).abs().amax(dim=1) < _SAME_COLOUR
         across, down = gradient(first)
@@ -70,25 +73,24 @@ class Layers:
         corner = max(first.shape[-2:]) / 2
         weight = self.maps.new_tensor([corner, corner, 1.0])
         away = [float(((one - still[0]).abs() * weight).sum()) for one in self.maps]
-        if min([_NEAR, *away]) < _AT_REST:
+        if min([_NEAR, *away]) < _AT_REST or (self.back and away[0] <= _NEAR):
             return self
         # A fit that nearly stands still is titles and what moves behind them, mixed.
         others = [one for index, one in enumerate(self.maps) if away[index] > (_MIXED if index else _NEAR)]
-        titles = (same & structure)[:, None].float()
+        here = positions(first.shape[-2], first.shape[-1], first)
+        moving = (flow.norm(dim=1, keepdim=True) > _MOVING).float()
+        titles = (same & structure)[:, None].float() * (1 - moving * _explained(first, second, here + flow))
         if others:
-            titles = titles * (1 - _explained(first, second, torch.stack(others)))
+            titles = titles * (1 - _explained(first, second, carry(torch.stack(others), here)))
         if titles.mean() < _LEAST_STILL:
             return self
         titles = _grown(titles, same[:, None].float())
-        return Layers(
-            torch.stack([*others, still[0]]), back=self.back and len(others) > 0 and away[0] > _NEAR, still=titles
-        )
+        return Layers(torch.stack([*others, still[0]]), back=self.back, still=titles)
 
 
-def _explained(first: Tensor, second: Tensor, maps: Tensor) -> Tensor:
-    """Where one of the maps leads to the same colour: edges that move along themselves look still and are not."""
-    places = carry(maps, positions(first.shape[-2], first.shape[-1], first))
-    apart = (read(second.expand(len(maps), -1, -1, -1), places) - first).abs().amax(dim=1, keepdim=True)
+def _explained(first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+    """Where one of the places `K 2 H W` has the same colour: edges sliding along themselves look still and are not."""
+    apart = (read(second.expand(len(places), -1, -1, -1), places) - first).abs().amax(dim=1, keepdim=True)
     return (apart.amin(dim=0, keepdim=True) < _LIKE_COLOUR).float()
 
 

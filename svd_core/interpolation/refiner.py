@@ -138,7 +138,8 @@ def load_refiner(path: Path | str) -> Refiner:
 @cache
 def shipped() -> Refiner | None:
     """The refiner that comes with the package, if one does."""
-    asset = files("svd_core") / "assets" / ASSET
+    # Inside the host the package goes by a longer name.
+    asset = files(__name__.rsplit(".", 2)[0]) / "assets" / ASSET
     if not asset.is_file():
         return None
     with as_file(asset) as path:

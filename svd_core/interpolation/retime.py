@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import InputError, choose_from, explain
 from ..types import Frames
 from .cuts import is_cut, is_repeat
-from .engines import WITHOUT_WEIGHTS, Engine, Gap
+from .engines import WITHOUT_WEIGHTS, Blend, Engine, Gap
 from .plan import Plan
 
 ENGINES = ("flow", "blend", "nearest")
@@ -131,7 +131,8 @@ def retime(
     for name, value, valid in (("engine", engine, ENGINES), ("cut guard", cut_guard, CUT_GUARDS)):
         if isinstance(value, str) and value not in valid:
             raise InputError(choose_from(name, value, valid))
-    chosen = WITHOUT_WEIGHTS.get(engine) if isinstance(engine, str) else engine
+    make = WITHOUT_WEIGHTS.get(engine) if isinstance(engine, str) else None
+    chosen = engine if not isinstance(engine, str) else make() if make is not None else None
     told = report if report is not None else Report()
     course = _Course(plan, chosen, cut_guard, torch.device(device) if device is not None else None, told)
     return course.run(_there_and_back(frames, count) if plan.loop == "ping-pong" and count > 1 else frames, count)
@@ -260,7 +261,7 @@ class _Course:
             return self.engine
         self.report.cuts.append(right.time)
         if self.cut_guard == "blend":
-            return WITHOUT_WEIGHTS["blend"]
+            return Blend()
         return "hold" if self.cut_guard == "hold" else "nearest"
 
     def _moved(self, key: _Key) -> Tensor:

@@ -62,7 +62,7 @@ def find_motion(first: Tensor, second: Tensor, scale: float = 1.0) -> PairMotion
 def _motion(first: Tensor, second: Tensor) -> PairMotion:
     flows, light = both_flows(first, second)
     second = light.undone(second)
-    layers = find_layers(flows[:1], flows[1:]).with_still(first, second)
+    layers = find_layers(flows[:1], flows[1:]).with_still(first, second, flows[:1])
     return PairMotion(layers, *label(first, second, flows, layers), light)
 
 
@@ -70,7 +70,7 @@ def _motion(first: Tensor, second: Tensor) -> PairMotion:
 class Drawn:
     """A frame in between and what it was made of, composed as the frame was.
 
-    picture: `1 C H W`, within the range of both frames.
+    picture: `1 C H W`, each channel within its range in both frames.
     warped: both frames carried to the time, `2 C H W`.
     share: `1 1 H W` in [0, 1], the second frame's part in the picture.
     seen: `2 1 H W`, how far each frame shows what is shown.
@@ -99,7 +99,8 @@ def draw_with_evidence(first: Tensor, second: Tensor, motion: PairMotion, time: 
 
 def _compose(first: Tensor, second: Tensor, motion: PairMotion, time: float, *, evidence: bool) -> Tensor:
     """The picture `1 C H W`, with `evidence` the parts of `Drawn` along the channels behind it."""
-    low, high = torch.minimum(first.amin(), second.amin()), torch.maximum(first.amax(), second.amax())
+    low, high = torch.cat((first, second)).aminmax(dim=0, keepdim=True)
+    low, high = low.amin(dim=(2, 3), keepdim=True), high.amax(dim=(2, 3), keepdim=True)
     if motion.light.changed:
         first, second = motion.light.done(first, time), motion.light.done(motion.light.undone(second), time)
     view = _View(first, second, motion, time, evidence)

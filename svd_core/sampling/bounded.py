@@ -120,8 +120,9 @@ def vibid(
 ) -> Steps:
     """One direction after the other in every step, noised again between them.
 
-    Yang, Kwon and Ye 2025 (ViBiDSampler, arXiv:2410.05651), section 4: bidirectional sampling with a single
-    re-noising, each half a CFG++ step on an estimate made consistent with the other picture (DDS).
+    ViBiDSampler (Yang, Kwon and Ye 2025, arXiv:2410.05651), with D the guided and U the unconditional estimate, s the
+    noise level and s' the next, x* reversed in time: D(x | start) gets the end as its last frame, then
+    y = D + s' (x - U) / s, then z = y + sqrt(s^2 - s'^2) e; the same with z*, D(z* | end) and the start; reversed back.
     """
     for sigma, sigma_next in pairwise(sigmas.double()):
         x, estimate = both_ways(directions, x, sigma, sigma_next, noise)
@@ -133,7 +134,8 @@ def mpd(
 ) -> Steps:
     """While the noise is high, only the first direction is run and the way back is its own motion; then as `vibid`.
 
-    Jeon, Shin, Shin and Jeon 2026 (Motion Prior Distillation, arXiv:2602.12679), section 4.
+    Motion Prior Distillation (Jeon, Shin, Shin and Jeon 2026, arXiv:2602.12679): (1 - l) D(x | start) + l B, with B
+    from `estimate_on_the_way_back`, then a step as in `vibid`; such a step is noised again and repeated.
     """
     early = bounded.early_steps(len(sigmas) - 1)
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas.double())):
@@ -152,8 +154,9 @@ def trf(
 ) -> Steps:
     """Both directions from the same x, each frame taken from them by its distance to their pictures.
 
-    Feng et al. 2024 (Time Reversal Fusion, arXiv:2403.14611), section 4: the fused step with linear weights, and its
-    noise injection, here once or more in every early step.
+    Time Reversal Fusion (Feng et al. 2024, arXiv:2403.14611): frame j of T of the fused step is
+    (1 - w) step(x | start) + w step(x* | end)*, w = (j - 1) / (T - 1), and steps while the noise is high are noised
+    again and repeated (noise re-injection).
     """
     early = bounded.early_steps(len(sigmas) - 1)
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas.double())):

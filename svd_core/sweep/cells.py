@@ -38,7 +38,8 @@ class Cell:
 def cells_of(plan: Plan) -> list[Cell]:
     """Every cell of the plan in its order, each with a key and a name of its own.
 
-    Two pictures of the same contents are two cells all the same: each is to have a clip named after it. Unreadable files are no error here: the cell fails on its own when its turn comes.
+    Two pictures of the same contents are two cells all the same: each is to have a clip named after it. Unreadable
+    files are no error here: the cell fails on its own when its turn comes.
     """
     key_of = _keys(plan, Contents(plan.folder))
     varying = [axis for axis in plan.axes if len(axis.values) > 1]

@@ -41,14 +41,13 @@ class Made:
 class RayExecutor:
     """Cells on the cluster at `address`; "local" starts one on this machine and ends it, no other is ever ended.
 
-    Pictures, models and LoRAs must lie at the same paths on all machines of the cluster. `workers` caps their number.
+    Pictures, models and LoRAs must lie at the same paths on all machines of the cluster.
     """
 
-    def __init__(self, address: str, make_render: MakeRender, *, workers: int | None = None) -> None:
+    def __init__(self, address: str, make_render: MakeRender) -> None:
         self._ray = _import_ray()
         self._address = address
         self._make_render = make_render
-        self._most = workers
 
     def run(self, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
         """See `Executor.run`.
@@ -57,9 +56,9 @@ class RayExecutor:
             InputError: no cluster at the address, or one without GPUs and CPUs.
             SvdError: no worker gets as far as its first cell.
         """
-        with _connected(self._ray, self._address, self._most):
+        with _connected(self._ray, self._address):
             gpus, count = _places(self._ray)
-            yield from _Crew(self._ray, self._make_render, gpus).work(jobs, min(count, self._most or count))
+            yield from _Crew(self._ray, self._make_render, gpus).work(jobs, count)
 
 
 class _Crew:
@@ -68,7 +67,7 @@ class _Crew:
     def __init__(self, ray: Any, make_render: MakeRender, gpus: bool) -> None:  # noqa: ANN401 - an optional package
         self._ray = ray
         resources = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-        self._actor = ray.remote(**resources, max_restarts=0)(_Worker)
+        self._actor = ray.remote(**resources, max_restarts=0, runtime_env={"env_vars": _threads()})(_Worker)
         self._arguments = (make_render, "cuda" if gpus else "cpu")
         # What each reference under way stands for: an actor and its job, or None while it gets ready.
         self._pending: dict[Any, tuple[Any, Job | None]] = {}
@@ -148,18 +147,33 @@ class _Worker:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def _threads() -> dict[str, str]:
+    """As many threads a worker as a process of this machine would have, where Ray gives one: sums are rounded by how
+    they are split, and the same cell is to have the same bytes here and there. Waiting ones leave the cores alone."""
+    import torch
+
+    return {"OMP_NUM_THREADS": str(torch.get_num_threads()), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def _kept(made: Made, job: Job) -> Outcome:
-    """Put the clip where the job wants it, whole or not at all."""
+    """Put the clip where the job wants it, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full.
+    """
     if made.outcome.error is not None:
         # A full disk over there is that machine's trouble and ends nothing here.
         return replace(made.outcome, halt=False)
-    if "" in made.files:
-        with atomic_file(job.target) as temporary:
-            temporary.write_bytes(made.files[""])
-    else:
-        with atomic_folder(job.target) as temporary:
-            for name, content in made.files.items():
-                (temporary / Path(name).name).write_bytes(content)
+    try:
+        if "" in made.files:
+            with atomic_file(job.target) as temporary:
+                temporary.write_bytes(made.files[""])
+        else:
+            with atomic_folder(job.target) as temporary:
+                for name, content in made.files.items():
+                    (temporary / Path(name).name).write_bytes(content)
+    except InputError as error:
+        return replace(made.outcome, error=str(error))
     return made.outcome
 
 
@@ -178,7 +192,7 @@ def _import_ray() -> Any:  # noqa: ANN401 - an optional package without types he
 
 
 @contextmanager
-def _connected(ray: Any, address: str, workers: int | None) -> Generator[None, None, None]:  # noqa: ANN401
+def _connected(ray: Any, address: str) -> Generator[None, None, None]:  # noqa: ANN401
     """Joined to the cluster, and left again; one that was joined before stays so."""
     if ray.is_initialized():
         yield
@@ -187,7 +201,7 @@ def _connected(ray: Any, address: str, workers: int | None) -> Generator[None, N
     if address == LOCAL:
         # Nothing is reported to anybody from a cluster that we start.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        quiet |= {"include_dashboard": False} | ({} if workers is None else {"num_cpus": workers})
+        quiet |= {"include_dashboard": False}
     else:
         _knock(address)
     try:

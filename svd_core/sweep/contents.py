@@ -98,6 +98,9 @@ class Contents:
             if name in ("image", "depth", "graph"):
                 raise IsADirectoryError(path)
             return _together(path, _weights(path), self.store)
+        if not path.is_file():
+            # A pipe or a device would be read for ever.
+            raise FileNotFoundError(path)
         found = kept_hash(path, self.store)
         beside = sorted({other for other in _named_in(name, path) if other.is_file()})
         return _together(path.parent, beside, self.store, found) if beside else found

@@ -23,6 +23,7 @@ _LINE = _TEXT + 4
 _NARROWEST, _WIDEST = 40, 260
 _UNITS = {"pan": "%", "tilt": "%", "zoom": "%", "roll": " deg"}
 
+GONE = "its clip is gone or damaged"
 Thumbnails = Mapping[str, Sequence[Image.Image]]
 
 
@@ -56,9 +57,12 @@ def draw_page(
     height = max((size[1] for size in sizes), default=style.height)
     labels = _label_width(page.rows, height)
     left = _MARGIN + (labels + _GAP if labels else 0)
-    step_x, step_y = width + _GAP, height + _LINE + _GAP
+    # Under narrow pictures a caption needs two lines.
+    told = (caption(cell) for line in page.cells for cell in line if cell is not None and cell.status == "done")
+    small_print = _LINE * min(2, max((len(_wrapped(words, width)) for words in told), default=1))
+    step_x, step_y = width + _GAP, height + small_print + _GAP
     above = _lines_above(page, heading)
-    top = _MARGIN + sum(size + _GAP for _, _, size in above) + (_LINE if any(page.columns) else 0)
+    top = _MARGIN + sum(size + _GAP for _, _, size in above) + (_LINE + _PAD if any(page.columns) else 0)
     size = (left + step_x * len(page.columns) + _MARGIN - _GAP, top + step_y * len(page.rows) + _MARGIN - _GAP)
     drawn = Image.new("RGB", size, _BACKGROUND)
     pen = ImageDraw.Draw(drawn)
@@ -67,7 +71,7 @@ def draw_page(
         write_line(pen, (_MARGIN, y), text, letters, colour, size[0] - 2 * _MARGIN)
         y += letters + _GAP
     for column, name in enumerate(page.columns):
-        write_line(pen, (left + column * step_x, top - _LINE), name, _TEXT, _LABEL, width)
+        write_line(pen, (left + column * step_x, top - _LINE - 2), name, _TEXT, _LABEL, width)
     for row, line in enumerate(page.cells):
         y = top + row * step_y
         _write_lines(pen, (_MARGIN, y), page.rows[row], _LABEL, labels, height)
@@ -114,7 +118,7 @@ def _draw_cell(
     corners = (x, y, x + width - 1, y + height - 1)
     if tile is not None:
         drawn.paste(tile, (x, y))
-        write_line(pen, (x, y + height + 2), caption(record), _TEXT, _CAPTION, width)
+        _write_lines(pen, (x, y + height + 2), caption(record), _CAPTION, width, 2 * _LINE)
     elif record is not None and record.status == "failed":
         pen.rectangle(corners, _FAILED)
         inner = (x + _PAD, y + _PAD)
@@ -122,8 +126,8 @@ def _draw_cell(
         write_line(pen, (x, y + height + 2), "failed", _TEXT, _CAPTION, width)
     else:
         pen.rectangle(corners, _HOLE, _EDGE)
-        told = "not made yet" if record is None else "its clip is gone or damaged"
-        write_line(pen, (x + _PAD, y + _PAD), told, _TEXT, _CAPTION, width - 2 * _PAD)
+        told = caption(None) if record is None else GONE
+        _write_lines(pen, (x + _PAD, y + _PAD), told, _CAPTION, width - 2 * _PAD, height - 2 * _PAD)
 
 
 def _lines_above(page: Page, heading: Heading | None) -> list[tuple[str, tuple[int, int, int], int]]:

@@ -43,7 +43,7 @@ class SweepFolder:
         A name taken by the clip of another cell (an edited plan) gets the cell's key behind it.
         """
         taken = any(_key_inside(clip) != cell.key for clip in self._lying(cell))
-        name = _marked(cell) if taken else cell.name
+        name = marked_name(cell) if taken else cell.name
         return self.path / CELLS / f"{name}{suffix or ''}"
 
     def finished(self, cells: Sequence[Cell]) -> dict[str, Record]:
@@ -62,7 +62,7 @@ class SweepFolder:
 
     def _lying(self, cell: Cell) -> list[Path]:
         """Clips under the names a cell can have, of any format, since two formats of a name share one sidecar."""
-        names = (cell.name, _marked(cell))
+        names = (cell.name, marked_name(cell))
         places = (self.path / CELLS / f"{name}{ending}" for name in names for ending in (*CLIP_ENDINGS, ""))
         return [path for path in places if path.exists()]
 
@@ -146,7 +146,8 @@ def open_folder(path: Path, *, resume: bool) -> Generator[SweepFolder, None, Non
         lock.release()
 
 
-def _marked(cell: Cell) -> str:
+def marked_name(cell: Cell) -> str:
+    """What the clip of a cell is called where its name was taken by another's."""
     return f"{cell.name}-{cell.key[:_LONGEST_KEY_MARK]}"
 
 

@@ -22,19 +22,23 @@ _PLACES = ("running", "pending")
 _BROKEN = (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException)
 
 
+SavedFile = tuple[str, str, str]
+"""Name, subfolder and kind ("output", "temp", ...) of a file at the host."""
+
+
 class HostGone(SvdError):
     """A host does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What became of a prompt: the files it saved as (name, subfolder, kind), or the error it ended with.
+    """What became of a prompt: the files it saved, or the error it ended with.
 
     `seconds` it ran, where the host tells; `interrupted`: somebody stopped it.
     """
 
     status: Literal["done", "failed"]
-    files: tuple[tuple[str, str, str], ...] = ()
+    files: tuple[SavedFile, ...] = ()
     error: str | None = None
     seconds: float | None = None
     interrupted: bool = False
@@ -165,7 +169,7 @@ class HostApi:
         return HostGone(explain(f"a running ComfyUI at {self.url}", found, "Start it, or correct the address."))
 
 
-def _files(outputs: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _files(outputs: Mapping[str, Any]) -> Iterator[SavedFile]:
     """Every saved file in a history's outputs, whatever the nodes call their lists."""
     for node in outputs.values():
         for entries in cast("Mapping[str, Any]", node).values():

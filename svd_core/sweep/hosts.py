@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from ..errors import InputError, OutputError, SvdError, explain
-from .host_api import Finished, HostApi, HostGone
+from ..video_io.atomic import atomic_folder
+from .folder import CLIP_ENDINGS
+from .host_api import Finished, HostApi, HostGone, SavedFile
 from .jobs import Job, Outcome
 from .plan import GraphTemplate
 from .prompts import cell_prompt
@@ -115,21 +117,27 @@ class HostExecutor:
         seconds = self._clock() - sent.started
         if ended.status == "failed":
             return Outcome(job=sent.job, seconds=seconds, error=ended.error)
-        clips = [entry for entry in ended.files if entry[2] == "output"]
-        if not clips:
+        clip = clip_of(ended.files)
+        if not clip:
             found = "a prompt that saved none"
             remedy = "End the graph in SVD Save Clip."
             return Outcome(job=sent.job, seconds=seconds, error=explain("a saved clip", found, remedy))
-        name, subfolder, kind = clips[0]
-        # Which format the graph saves is known only now.
-        clip = sent.job.target.with_name(sent.job.target.name + PurePosixPath(name).suffix.lower())
+        name, subfolder, kind = clip[0]
+        target = sent.job.target
         try:
-            host.api.fetch(name, subfolder, kind, clip)
+            if len(clip) > 1:
+                with atomic_folder(target) as temporary:
+                    for frame, _, _ in clip:
+                        host.api.fetch(frame, subfolder, kind, temporary / PurePosixPath(frame).name)
+            else:
+                # Which format the graph saves is known only now.
+                target = target.with_name(target.name + PurePosixPath(name).suffix.lower())
+                host.api.fetch(name, subfolder, kind, target)
         except (HostGone, OutputError):
             raise
         except SvdError as error:
             return Outcome(job=sent.job, seconds=seconds, error=str(error))
-        return Outcome(job=sent.job, clip=clip, seconds=seconds, settings={"host": host.api.url, "saved_as": name})
+        return Outcome(job=sent.job, clip=target, seconds=seconds, settings={"host": host.api.url, "saved_as": name})
 
     def _missed(self, host: _Host, returned: deque[Job], error: HostGone) -> None:
         """A silent host's cells go to the others at once and it is asked again, until all have been silent too long."""
@@ -146,3 +154,10 @@ class HostExecutor:
             if host.sent:
                 with suppress(SvdError):
                     host.api.withdraw(list(host.sent))
+
+
+def clip_of(files: Sequence[SavedFile]) -> list[SavedFile]:
+    """The clip among the files a prompt saved: the first film, else the frames of the first folder of pictures."""
+    kept = [file for file in files if file[2] == "output" and PurePosixPath(file[0]).suffix.lower() in CLIP_ENDINGS]
+    films = [file for file in kept if not file[0].lower().endswith(".png")]
+    return films[:1] or [file for file in kept if file[1:] == kept[0][1:]]

@@ -7,8 +7,9 @@ Not safe for several threads at once: the collection of sweeps holds a lock arou
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from ..errors import InputError, SvdError, explain
 from .cells import Cell, cells_of
-from .folder import PLAN, SweepFolder, open_folder, sidecar
+from .folder import CELLS, PLAN, SweepFolder, marked_name, open_folder, sidecar
 from .index import Index, Row
 from .manifest import FILE_NAME
 from .plan import GraphTemplate, load_plan
@@ -75,11 +76,7 @@ class Sweep:
     @property
     def changed(self) -> float:
         """When anything was last written, in seconds since 1970."""
-        times = [0.0]
-        for name in (FILE_NAME, STATE, PLAN):
-            with suppress(OSError):
-                times.append((self.path / name).stat().st_mtime)
-        return max(times)
+        return max((time for time, _ in file_stamp(self.path)), default=0.0)
 
     def take(self) -> None:
         """Begin or go on: nobody else may work in the folder from now on, and every cell without a clip waits.
@@ -130,9 +127,7 @@ class Sweep:
 
     def target(self, cell: Cell, suffix: str) -> Path:
         """Where the clip of a cell goes; suffix "" is a folder of frames."""
-        # A folder of frames must not look like a file of some format.
-        named = cell if suffix else replace(cell, name=cell.name.replace(".", "_"))
-        return self._folder.target(named, suffix)
+        return self._folder.target(cell if suffix else _as_folder(cell), suffix)
 
     def finished(self, row: Row, clip: Path, settings: Mapping[str, Any]) -> None:
         """A clip is whole under its name: put it on record.
@@ -191,8 +186,36 @@ class Sweep:
 
     def _find_clips(self) -> None:
         """Clips a killed server left unrecorded are put on record, and records whose clips are gone are void."""
-        done = self._folder.finished([row.cell for row in self.index.rows])
+        done = self._folder.finished(list(self._made()))
         self.index.refresh()
         for row in self.index.rows:
             if row.status == "done" and row.cell.key not in done:
                 self.index.put(row, "waiting")
+
+    def _made(self) -> Iterator[Cell]:
+        """Cells on record as done, and those with something under their name; one look at the folder for all."""
+        present: set[str] = set()
+        with suppress(OSError), os.scandir(self.path / CELLS) as entries:
+            for entry in entries:
+                present |= {entry.name, entry.name.rpartition(".")[0]}
+        for row in self.index.rows:
+            cells = (row.cell, _as_folder(row.cell))
+            there = (cell for cell in cells if present & {cell.name, marked_name(cell)})
+            cell = next(there, row.cell if row.status == "done" else None)
+            if cell is not None:
+                yield cell
+
+
+def file_stamp(folder: Path) -> tuple[tuple[float, int], ...]:
+    """Times and sizes of what a sweep keeps on disk; another stamp means that something has changed."""
+    stamp: list[tuple[float, int]] = []
+    for name in (FILE_NAME, STATE, PLAN):
+        with suppress(OSError):
+            told = (folder / name).stat()
+            stamp.append((told.st_mtime, told.st_size))
+    return tuple(stamp)
+
+
+def _as_folder(cell: Cell) -> Cell:
+    """A folder of frames must not look like a file of some format."""
+    return replace(cell, name=cell.name.replace(".", "_"))

@@ -12,6 +12,7 @@ from ..video_io.atomic import atomic_file
 if TYPE_CHECKING:
     from ..camera.meter import Track
     from ..camera.stack import CameraStack
+    from ..types import Frames
 
 _HEIGHT, _FRAMES, _MILLISECONDS = 120, 16, 120
 # Beyond this a clip is judged by its first frames: more would not fit beside what the host holds.
@@ -29,8 +30,6 @@ def measure_clip(clip: Path, asked: CameraStack | None) -> dict[str, Any]:
     """
     import torch
 
-    from ..camera.meter import measure
-    from ..metrics import clip_report
     from ..types import Frames
     from ..video_io import iter_frames, probe
 
@@ -40,10 +39,23 @@ def measure_clip(clip: Path, asked: CameraStack | None) -> dict[str, Any]:
         held += frame.nbytes
         if held > _MOST_BYTES:
             break
+    return measure_frames(Frames(torch.stack(frames), info.fps or _ASSUMED_RATE), asked)
+
+
+def measure_frames(frames: Frames, asked: CameraStack | None) -> dict[str, Any]:
+    """The same of frames at hand.
+
+    Raises:
+        SvdError: too short or too small to be measured.
+    """
+    import torch
+
+    from ..camera.meter import measure
+    from ..metrics import clip_report
+
     with torch.inference_mode():
-        pixels = Frames(torch.stack(frames), info.fps or _ASSUMED_RATE)
-        track = measure(pixels)
-        report = clip_report(pixels, track).to_json()
+        track = measure(frames)
+        report = clip_report(frames, track).to_json()
         error = None if asked is None else camera_error(track, asked)
     told = {"per_second": track.per_second, "mean": track.mean, **report}
     return told if error is None else {**told, "camera_error": error}

@@ -52,6 +52,8 @@ def row_document(sweep: Sweep, row: Row) -> dict[str, Any]:
         "thumbnail": f"{place}/thumbnail" if done else None,
         "error": record.error if record is not None and row.status == "failed" else None,
         "seconds": record.seconds if record is not None and done else None,
+        "frames": row.metric("frames"),
+        "fps": row.metric("fps"),
         "metrics": {name: value for name, value in measured.items() if value is not None},
         "starred": cell.key in sweep.stars,
         "prompt_id": row.prompt_id,

@@ -19,7 +19,7 @@ from .graph import GraphError, GraphSweep, Prompt, graph_sweep
 from .host_api import HostGone
 from .identity import another_plan, folder_name, same_plan
 from .index import Row
-from .live import Sweep
+from .live import Sweep, file_stamp
 from .measurer import Measurer
 from .plan import load_plan
 from .rows import axes, brief, detail, row_document
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..camera.stack import CameraStack
 
 _PAUSE = 0.5
+_MOST_IDLE = 8
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,7 @@ class Sweeps:
     around: Surroundings
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _open: dict[str, Sweep] = field(default_factory=dict[str, Sweep])
+    _briefs: dict[str, tuple[object, dict[str, Any]]] = field(default_factory=dict[str, tuple[object, dict[str, Any]]])
     _feeder: Feeder | None = None
     _thread: threading.Thread | None = None
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -122,11 +124,19 @@ class Sweeps:
         for name in self._names():
             with self._lock:
                 try:
-                    told.append(brief(self._sweep(name)))
+                    told.append(self._brief(name))
                 except (SvdError, OSError) as error:
                     # One of the command line, or damaged: it must not hide the others.
                     _log.debug("%s: %s", name, error)
         return sorted(told, key=lambda sweep: -sweep["changed"])
+
+    def _brief(self, name: str) -> dict[str, Any]:
+        """Of a sweep that is not open, what was told last, unless its files have changed since."""
+        stamp = file_stamp(self.around.root() / name)
+        known = self._briefs.get(name)
+        if name in self._open or known is None or known[0] != stamp:
+            known = self._briefs[name] = stamp, brief(self._sweep(name))
+        return known[1]
 
     def detail(self, name: str) -> dict[str, Any]:
         """One sweep.
@@ -161,6 +171,10 @@ class Sweeps:
                 self._changed(sweep, None)
                 self._wake.set()
                 return detail(sweep)
+            if not sweep.held:
+                # Read anew: a picture that was exchanged meanwhile makes another cell.
+                self._open.pop(name)
+                sweep = self._sweep(name)
             if verb == "retry":
                 for row in sweep.retry():
                     self._changed(sweep, row)
@@ -316,9 +330,12 @@ class Sweeps:
             return []
 
     def _sweep(self, name: str) -> Sweep:
-        if name not in self._open:
-            self._open[name] = Sweep(self.around.root() / name)
-        sweep = self._open[name]
+        sweep = self._open.pop(name, None) or Sweep(self.around.root() / name)
+        # The one asked for last stands last; of the others only those at work are worth their memory.
+        self._open[name] = sweep
+        idle = [other for other, opened in self._open.items() if not opened.held and not opened.busy]
+        for other in idle[:-_MOST_IDLE]:
+            del self._open[other]
         sweep.index.refresh()
         return sweep
 

@@ -10,13 +10,13 @@ from typing import Any
 from ..errors import InputError, SvdError, explain
 from ..video_io.atomic import atomic_file
 from .axes import Axis
-from .drawing import Heading, SheetStyle, caption, draw_page, thumbnails_of
+from .drawing import Heading, SheetStyle, draw_page, thumbnails_of
 from .folder import PLAN
 from .layout import Layout, Page, axes_of, listed, pages, sparse
 from .manifest import FILE_NAME, Manifest, Record
 from .plan import Plan, load_plan
 
-__all__ = ["Sheet", "SheetStyle", "caption", "draw_page", "read_sheet", "write_moving", "write_png"]
+__all__ = ["Sheet", "SheetStyle", "read_sheet", "write_moving", "write_png"]
 
 _MOST_CELLS = 400
 _MOVING_FRAMES = 24
@@ -138,8 +138,9 @@ def _wanted(plan: Plan | None, axes: Sequence[Axis], records: Sequence[Record]) 
     """Values of all cells there are or will be; None where no plan that fits the record tells."""
     if plan is None or [axis.name for axis in axes] != [axis.name for axis in plan.axes]:
         return None
-    rows = {tuple(row.items()): row for row in plan.rows()}
-    rows |= {tuple(values.items()): values for values in ({a.name: r.values[a.name] for a in axes} for r in records)}
+    recorded = ({axis.name: record.values[axis.name] for axis in axes} for record in records)
+    # 1, 1.0 and True are different values of an axis.
+    rows = {tuple((type(value), value) for value in row.values()): row for row in (*plan.rows(), *recorded)}
     return list(rows.values())
 
 

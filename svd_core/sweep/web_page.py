@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from ..errors import FileFormatError, InputError
 from ..video_io.atomic import atomic_file
+from .drawing import GONE, SheetStyle, caption, thumbnails_of
 from .layout import Page, label
 from .manifest import Record
-from .sheets import Sheet, SheetStyle, caption
-from .thumbnails import data_uri, frames_of, strip
+from .sheets import Sheet
+from .thumbnails import data_uri, strip
 
 # Above this many clips a page of moving pictures grows too heavy for a browser: strips stand still.
 _MOST_MOVING = 150
@@ -24,12 +24,15 @@ h1 { font-size: 20px; margin: 0 0 4px; } h2 { font-size: 15px; margin: 24px 0 8p
 p { color: #a1a1aa; margin: 0 0 8px; }
 table { border-collapse: collapse; }
 th { font-weight: 500; text-align: left; padding: 4px 8px; position: sticky; background: #18181b; }
+th { white-space: pre-line; }
 thead th { top: 0; z-index: 1; } tbody th { left: 0; vertical-align: top; }
 td { padding: 4px; vertical-align: top; }
 figure { margin: 0; } figcaption { color: #a1a1aa; font-size: 12px; max-width: 320px; }
 img { display: block; border-radius: 4px; image-rendering: auto; }
-.hole { min-width: 96px; min-height: 96px; border: 1px dashed #3f3f46; border-radius: 4px; }
-.failed { color: #fca5a5; border-left: 3px solid #b91c1c; padding-left: 8px; max-width: 240px; }
+.hole { min-width: 96px; min-height: 80px; padding: 8px; border: 1px dashed #3f3f46; border-radius: 4px; }
+.hole { color: #a1a1aa; font-size: 12px; }
+.failed { min-width: 96px; max-width: 240px; padding: 8px; border-radius: 4px; background: #451a1e; color: #fca5a5; }
+.failed { font-size: 12px; overflow-wrap: anywhere; }
 a { color: inherit; }
 """
 
@@ -46,12 +49,10 @@ def write_page(sheet: Sheet, path: Path, title: str, style: SheetStyle) -> Path:
 
 
 def _lines(sheet: Sheet, title: str, style: SheetStyle) -> Iterator[str]:
-    records = sheet.records
-    failed = sum(record.status == "failed" for record in records)
-    moving = len(records) <= _MOST_MOVING
+    moving = len(sheet.records) <= _MOST_MOVING
     yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
     yield f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>"
-    yield f"<p>{len(records) - failed} clips, {failed} failed</p>\n"
+    yield f"<p>{escape(sheet.told())}</p>\n"
     for page in sheet.pages:
         if page.title:
             yield f"<h2>{escape(page.title)}</h2>"
@@ -65,23 +66,23 @@ def _table(page: Page, folder: Path, style: SheetStyle, moving: bool) -> Iterato
         heads = "".join(f"<th>{escape(name)}</th>" for name in page.columns)
         yield f"<thead><tr><th></th>{heads}</tr></thead>"
     yield "<tbody>\n"
-    for name, line in zip(page.rows, page.cells, strict=True):
+    for row, (name, line) in enumerate(zip(page.rows, page.cells, strict=True)):
         yield f"<tr><th>{escape(name)}</th>"
-        for record in line:
-            yield f"<td>{_cell(record, folder, style, moving)}</td>"
+        for column, record in enumerate(line):
+            free = record is None and not page.missing(row, column)
+            yield "<td></td>" if free else f"<td>{_cell(record, folder, style, moving)}</td>"
         yield "</tr>\n"
     yield "</tbody></table>\n"
 
 
 def _cell(record: Record | None, folder: Path, style: SheetStyle, moving: bool) -> str:
     if record is None:
-        return '<div class="hole" title="not made yet"></div>'
+        return f'<div class="hole">{caption(record)}</div>'
     if record.status == "failed" or record.file is None:
         return f'<div class="failed">{escape(caption(record))}</div>'
-    try:
-        frames = frames_of(folder / record.file, style.height, _MOVING_FRAMES if moving else style.strip)
-    except (FileFormatError, InputError) as error:
-        return f'<div class="failed">{escape(str(error))}</div>'
+    frames = thumbnails_of(record, folder, style.height, _MOVING_FRAMES if moving else style.strip)
+    if not frames:
+        return f'<div class="hole">{GONE}</div>'
     picture = data_uri(frames if moving else [strip(frames)], _MILLISECONDS)
     told = ", ".join(label(name, value) for name, value in record.values.items())
     words = escape(caption(record))

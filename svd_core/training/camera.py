@@ -18,7 +18,7 @@ from ..weights.build import EMBEDDED, SvdModel, load_model
 from ..weights.fingerprint import base_fingerprint
 from .camera_clips import ClipSize, ClipSource
 from .camera_latents import LatentGroups, cached_latents
-from .camera_layers import times
+from .camera_layers import check_rank, check_targets, times
 from .camera_loop import STATE_NAME, CameraRecipe, CameraTrainer
 from .camera_moves import Target, target_of
 from .camera_recipe import BATCH, BUCKETS, RANK, TRIALS, is_small, law_for, steps_for
@@ -154,6 +154,9 @@ def _check(options: CameraTrainOptions) -> None:
             raise InputError(explain(f"a positive number for {name}", f"{value}", "Give more."))
     if not 1 <= options.trials <= 512:
         raise InputError(explain("1 to 512 clips to measure on", f"{options.trials}", "6 give a first impression."))
+    check_targets(options.targets)
+    if options.rank is not None:
+        check_rank(options.rank)
     if begun(options.out) and not options.resume:
         found = f"a run in {options.out}"
         raise InputError(explain("a new folder for the run", found, "Add --resume to continue it, or name another."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -35,19 +35,28 @@ def chosen_layers(unet: VideoUNet, targets: Iterable[str]) -> dict[str, nn.Linea
         InputError: an unknown target, or none at all.
     """
     names = list(targets)
-    for name in names:
-        if name not in TARGETS:
-            raise InputError(choose_from("target", name, TARGETS))
+    check_targets(names)
     patterns = [re.compile(TARGETS[name]) for name in names]
     found = {
         path: module
         for path, module in unet.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and any(pattern.search(path) for pattern in patterns)
     }
-    if not found:
+    return found
+
+
+def check_targets(names: Sequence[str]) -> None:
+    """Whether there are such targets.
+
+    Raises:
+        InputError: an unknown one, or none at all.
+    """
+    for name in names:
+        if name not in TARGETS:
+            raise InputError(choose_from("target", name, TARGETS))
+    if not names:
         listed = ", ".join(TARGETS)
         raise InputError(explain(f"a target among {listed}", "none", "Name at least one."))
-    return found
 
 
 def fresh_deltas(unet: VideoUNet, targets: Iterable[str], rank: int, seed: int) -> dict[str, LowRank]:
@@ -56,9 +65,7 @@ def fresh_deltas(unet: VideoUNet, targets: Iterable[str], rank: int, seed: int) 
     Raises:
         InputError: a rank that is none, or unknown targets.
     """
-    if not RANKS[0] <= rank <= RANKS[1]:
-        remedy = "8 is enough for a move; more learns faster and weighs more."
-        raise InputError(explain(f"a rank from {RANKS[0]} to {RANKS[1]}", f"{rank}", remedy))
+    check_rank(rank)
     generator = torch.Generator().manual_seed(seed)
     deltas: dict[str, LowRank] = {}
     for path, layer in chosen_layers(unet, targets).items():
@@ -68,6 +75,17 @@ def fresh_deltas(unet: VideoUNet, targets: Iterable[str], rank: int, seed: int) 
         home = layer.weight.device
         deltas[path] = LowRank(down.to(home).requires_grad_(), up.to(home).requires_grad_(), 1.0)
     return deltas
+
+
+def check_rank(rank: int) -> None:
+    """Whether matrices can be that wide.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if not RANKS[0] <= rank <= RANKS[1]:
+        remedy = "8 is enough for a move; more learns faster and weighs more."
+        raise InputError(explain(f"a rank from {RANKS[0]} to {RANKS[1]}", f"{rank}", remedy))
 
 
 def parameters_of(deltas: Mapping[str, LowRank]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from ..weights.fingerprint import latent_fingerprint
 from ..weights.video_engine import VideoBetween
 from ..weights.video_interpolators import save_interpolator
 from .checkpoints import FILE_NAME
+from .interpolator_gate import fit_gate
 from .interpolator_loop import RECIPE, InterpolatorTrainer
 from .interpolator_trials import Row, compare
 from .loop import Report, log_line
@@ -27,7 +28,7 @@ INTERPOLATOR_NAME = "interpolator.safetensors"
 FORMS: tuple[InterpolatorForm, ...] = ("residual", "masked")
 INTERPOLATOR_ON_MODEL = 0.4
 """Steps and minutes of its training for one of the embedded model's."""
-SCORE_SEED = 7_777
+SCORE_SEED, GATE_SEED = 7_777, 8_888
 _LOG_EVERY, _PROBE_STEPS = 20, 3
 _SCORED_CLIPS = 50
 
@@ -38,7 +39,8 @@ class InterpolatorOptions:
 
     Give `steps`, or `minutes` of computing, or neither for the recipe. `model` is the base whose latents it learns.
     `form` "residual" is a narrower network from nothing; "masked" starts from the base's UNet. `scored_clips` held-out
-    clips of every class are scored at the end. `config`, `stage` and `save_seconds` are for tests.
+    clips of every class fit the gate, and as many others are scored at the end. `config`, `stage` and `save_seconds`
+    are for tests.
     """
 
     out: Path
@@ -182,6 +184,9 @@ class _Observer:
 
 def _finish(options: InterpolatorOptions, trainer: InterpolatorTrainer) -> InterpolatorResult:
     network, base = trainer.averaged(), trainer.base
+    if network.config.form == "residual":
+        gate = fit_gate(VideoBetween(network=network, base=base), GATE_SEED, options.scored_clips)
+        network.config = replace(network.config, gate=gate)
     rows = compare(VideoBetween(network=network, base=base), SCORE_SEED, options.scored_clips)
     stage = trainer.stages[0]
     recipe = {

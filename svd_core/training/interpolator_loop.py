@@ -39,7 +39,7 @@ RECIPE: dict[str, Stage] = {
         decay_share=0.7,
         average=0.995,
         refresh=20,
-        window=(8, 24),
+        window=(4, 24),
         muon=True,
     ),
     # Blattmann et al. 2023, appendix D.5: rate 1e-4, noise mean 1 and deviation 1.2.

@@ -85,7 +85,7 @@ def errors_of(between: VideoBetween, worlds: HeldOut) -> dict[str, Tensor]:
         made = between.latents(pixels[:, [0, -1]].to(device))
         faded = between.decode(blend(made[:, 0], made[:, -1], frames))[:, 1:-1].cpu()
         drawn = between.decode(made)[:, 1:-1].cpu()
-        true = between.decode(_encoded(between, pixels.to(device)))[:, 1:-1].cpu().clamp(-1, 1)
+        true = between.decode(encoded(between, pixels.to(device)))[:, 1:-1].cpu().clamp(-1, 1)
         real, fade = pixels[:, 1:-1], blend(pixels[:, 0], pixels[:, -1], frames)[:, 1:-1]
         pairs = (
             (faded.clamp(-1, 1), true),
@@ -120,7 +120,7 @@ def clip_size(between: VideoBetween) -> WorldSize:
     return WorldSize(frames=between.network.config.frames, height=sampling.height, width=sampling.width)
 
 
-def _encoded(between: VideoBetween, pixels: Tensor) -> Tensor:
+def encoded(between: VideoBetween, pixels: Tensor) -> Tensor:
     """Scaled latents `B T c h w` of pixels `B T 3 H W`."""
     autoencoder = between.base.autoencoder
     dtype = next(autoencoder.parameters()).dtype
@@ -133,5 +133,5 @@ def _flowed(pixels: Tensor) -> Tensor:
     times = tuple(torch.linspace(0, 1, pixels.shape[1])[1:-1].tolist())
     frames = (pixels.permute(0, 1, 3, 4, 2) + 1) / 2
     gaps = [Gap(clip[0], clip[-1], times) for clip in frames]
-    made = torch.stack(list(WITHOUT_WEIGHTS["flow"].between(gaps)))
+    made = torch.stack(list(WITHOUT_WEIGHTS["flow"]().between(gaps)))
     return made.unflatten(0, (len(pixels), -1)).permute(0, 1, 4, 2, 3) * 2 - 1

@@ -87,7 +87,8 @@ class VideoInterpolator(nn.Module):
 
         Two equal keys give themselves. Arguments and errors as in `residual`.
         """
-        added = self.residual(start, end, context, vector) * contrast(start, end)
+        spread = contrast(start, end)
+        added = self.residual(start, end, context, vector) * spread * opened(self.config.gate, spread)
         frames = blend(start, end, self.config.frames)
         frames[:, 1:-1] += added.to(frames)
         return frames
@@ -102,6 +103,12 @@ def blend(start: Tensor, end: Tensor, frames: int) -> Tensor:
 def contrast(start: Tensor, end: Tensor) -> Tensor:
     """How far two latents `b c h w` are apart, root mean square, `b 1 1 1 1`: nothing moves, nothing is added."""
     return (end - start).square().mean(dim=(1, 2, 3)).sqrt()[:, None, None, None, None]
+
+
+def opened(gate: tuple[float, float], spread: Tensor) -> Tensor:
+    """The share of the residual that counts at a contrast, any shape: 0 up to the gate's low end, 1 from its high."""
+    low, high = gate
+    return ((spread - low) / (high - low)).clamp(0, 1) if high > low else (spread >= low).to(spread)
 
 
 def relative_error(added: Tensor, missing: Tensor, spread: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ _PICKLE_LIMIT = 16_000_000
 _DEEPEST = 4
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DAMAGED = "The file is damaged or was not written by torch.save: download it again, or take a .safetensors file."
+_OTHER_ORDER = "numbers in the byte order of another kind of machine"
 _REFUSED = (
     "Only tables of tensors are read from pickles, for they can run any code: take the .safetensors file of this "
     "model, or one from its authors."
@@ -166,6 +167,9 @@ def _read_zip(path: Path, file: BinaryIO) -> tuple[object, dict[str, tuple[int, 
                 raise _damaged(path, f"a table of {entries[main].file_size:,} bytes")
             with archive.open(main) as table:
                 tree = _load(path, cast("BinaryIO", table))
+            order = main.removesuffix("data.pkl") + "byteorder"
+            if order in entries and archive.read(order)[:6] != b"little":
+                raise _damaged(path, _OTHER_ORDER)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise _damaged(path, str(error)[:80]) from error
     prefix = main.removesuffix("data.pkl") + "data/"
@@ -197,7 +201,7 @@ def _read_legacy(path: Path, file: BinaryIO) -> tuple[object, dict[str, tuple[in
     _load(path, file)
     system = _load(path, file)
     if not isinstance(system, dict) or cast("dict[str, object]", system).get("little_endian") is not True:
-        raise _damaged(path, "numbers of another machine's byte order")
+        raise _damaged(path, _OTHER_ORDER)
     tree, names = _load(path, file), _load(path, file)
     dtypes = {found.storage.name: found.storage.dtype for found in _flat(tree).values()}
     starts: dict[str, tuple[int, int]] = {}

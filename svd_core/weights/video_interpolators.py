@@ -104,7 +104,8 @@ def _stored(text: str, path: Path) -> tuple[InterpolatorConfig, str]:
         unet["vector"] = tuple(VectorCondition(**entry) for entry in unet["vector"])
         for name in ("channels", "attention"):
             unet[name] = tuple(unet[name])
-        fields["unet"] = UNetConfig(**unet)
+        low, high = fields["gate"]
+        fields |= {"unet": UNetConfig(**unet), "gate": (float(low), float(high))}
         config = InterpolatorConfig(**fields)
         known = SVD_INTERPOLATOR.unet
         if (

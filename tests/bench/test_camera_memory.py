@@ -40,6 +40,7 @@ def trainer(checkpointing: bool) -> CameraTrainer:
         "condition": torch.empty(latents[:1] + latents[2:], device="meta"),
         "context": torch.empty(1, 1, 1024, device="meta"),
         "fps": torch.empty(1, device="meta"),
+        "bucket": torch.tensor([float("nan")]),
         "strength": torch.linspace(0.5, 1, SIZE.frames),
     }
     recipe = CameraRecipe(

@@ -184,7 +184,7 @@ def test_cameras_and_curves_are_held_against_what_was_asked(tmp_path: Path, rend
     curves = curve_results(lines, cases, 8)
     assert [curve.name for curve in curves] == ["pan_right eased in", "pan_right frames 7-13"]
     for curve in curves:
-        assert curve.correlation == pytest.approx(1) and curve.each == pytest.approx(1)
+        assert curve.correlation == pytest.approx(1) and curve.changed == pytest.approx(1)
         assert sum(curve.asked) * 8 / 13 == pytest.approx(3.0 if "eased" in curve.name else 3.0 * 6 / 13)
     still = [{**line, "meter steps": [0.1] * 13} for line in lines]
     assert not any(curve.verdicts()["speed follows the curve"] for curve in curve_results(still, cases, 8))

@@ -98,7 +98,7 @@ def through_node(frames: int, engine: str) -> float:
 @pytest.mark.parametrize(("way", "limit"), [(through_cli, MOST_CLI), (through_node, MOST_NODE)])
 def test_2000_frames_take_flat_memory(way: Callable[[int, str], float], limit: int) -> None:
     torch.set_num_threads(1)
-    grown = way(2000, "blend")
+    grown = way(2000, "flow")
     assert grown < limit, f"{way.__name__}: {grown:.0f} MB, limit {limit}"
 
 

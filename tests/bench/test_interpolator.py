@@ -98,6 +98,7 @@ def shipped(path: Path = EMBEDDED_INTERPOLATOR) -> VideoBetween:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not EMBEDDED_INTERPOLATOR.is_file(), reason="no interpolator is shipped")
 def test_better_than_the_fade_where_it_moves_and_nowhere_worse() -> None:
     torch.set_num_threads(1)
     record = Record(None, secrets.randbelow(2**31))

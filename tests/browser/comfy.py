@@ -16,6 +16,8 @@ from tests.host.server import ROOT, Server, install_pack, serving
 from tests.hosting import find_host
 
 NEWEST = "1.58.1"
+# The first front-end known whose Nodes 2.0 mounts what a pack adds is somewhere between 1.27 and this one.
+_WHOLE_NODES2 = (1, 58)
 # A busy machine: an idle one needs a tenth of it.
 PATIENCE = 240
 SETTINGS = {
@@ -129,7 +131,12 @@ class Comfy:
 
     def first_nodes2(self) -> bool:
         """Whether the page has the trial version of Nodes 2.0, without wiring by hand, videos and new widgets."""
-        return self.vue and not self.page.evaluate("() => Boolean(document.querySelector('[data-slot-key]'))")
+        return self.vue and self.version() < _WHOLE_NODES2
+
+    def version(self) -> tuple[int, ...]:
+        """Of the front-end."""
+        told = self.page.evaluate("async () => (await app.graphToPrompt()).workflow.extra.frontendVersion")
+        return tuple(map(int, told.split(".")))
 
     def slot(self, node: int, name: str, *, output: bool) -> tuple[float, float]:
         """Where the slot is on the screen, once it has come to rest."""

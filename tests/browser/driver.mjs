@@ -33,7 +33,8 @@ const verbs = {
     const handle = await page.waitForFunction(call(code, argument), null, { timeout: seconds * 1000, polling: 100 });
     return handle.jsonValue();
   },
-  screenshot: ({ path, clip }) => page.screenshot({ path, clip: clip ?? undefined, animations: "allow" }).then(() => path),
+  screenshot: ({ path, clip }) =>
+    page.screenshot({ path, clip: clip ?? undefined, animations: "allow" }).then(() => path),
   mouse: async ({ kind, x, y, steps, wheel }) => {
     if (kind === "move") await page.mouse.move(x, y, { steps: steps ?? 1 });
     else if (kind === "down") await page.mouse.down();
@@ -44,8 +45,18 @@ const verbs = {
   },
   press: ({ key }) => page.keyboard.press(key).then(() => null),
   type: ({ text }) => page.keyboard.type(text, { delay: 15 }).then(() => null),
-  click: ({ selector }) => page.locator(selector).first().click({ timeout: 20000 }).then(() => null),
-  hover: ({ selector }) => page.locator(selector).first().hover({ timeout: 20000 }).then(() => null),
+  click: ({ selector }) =>
+    page
+      .locator(selector)
+      .first()
+      .click({ timeout: 20000 })
+      .then(() => null),
+  hover: ({ selector }) =>
+    page
+      .locator(selector)
+      .first()
+      .hover({ timeout: 20000 })
+      .then(() => null),
   choose_file: ({ selector, path }) => page.setInputFiles(selector, path).then(() => null),
   problems: () => problems.splice(0),
 };

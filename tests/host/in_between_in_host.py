@@ -41,7 +41,7 @@ VARIANTS = {
 
 def results(folder: str) -> dict[str, Any]:
     """Numbers for `test_in_between_in_host.py`."""
-    return {"ours": ours(folder), "hosts": hosts(folder), "chain": chain(folder)}
+    return {"ours": ours(folder), "hosts": hosts(folder), "chain": chain(folder), "camera": camera_refused(folder)}
 
 
 def _module(name: str) -> Any:
@@ -105,6 +105,18 @@ def ours(folder: str) -> dict[str, Any]:
     return found
 
 
+def camera_refused(folder: str) -> str:
+    """What is said to a model with a camera on it."""
+    parts, camera = _parts(folder), _module("nodes.camera_start")
+    turned = parts.model.clone()
+    _module("nodes.host").put_around(turned, "OUTER_SAMPLE", camera.StartMoved(None, None).around_run)
+    try:
+        _made(dataclasses.replace(parts, model=turned), _pictures(2), {})
+    except _module("svd_core.errors").InputError as error:
+        return str(error)
+    return ""
+
+
 def hosts(folder: str) -> dict[str, float]:
     """The host's own class with its own network against svd_core's on the same weights and conditioning."""
     import torch
@@ -155,34 +167,24 @@ def hosts(folder: str) -> dict[str, float]:
                 noise=sampling.solver_noise([SEED], noise.shape, torch.device("cpu")),
             )
         found[method] = difference(made * scale, expected)
+    mark = _module("svd_core.weights.fingerprint").base_fingerprint
+    found["fingerprint"] = float(mark(model.model.diffusion_model) != mark(network))
     return found
 
 
 def chain(folder: str) -> dict[str, Any]:
-    """Three pictures of two batches; stopped in the second gap, run again, and again with a LoRA in the graph."""
+    """Three pictures of two batches, one of another size; stopped in the second gap, and run again."""
     import torch
 
     work, parts = _module("nodes.in_betweening"), _parts(folder)
     first, second, third = _pictures(3)
+    third = torch.cat([third.flip(1), third, third.flip(1)], 1)
     images = [torch.cat([first, second]), third]
     prompt = {"1": {"class_type": "Load", "inputs": {"file": "a"}}}
     prompt["2"] = {"class_type": "Between", "inputs": {"model": ["1", 0], "clip_vision": ["1", 1], "vae": ["1", 2]}}
+    fitted = _module("svd_core.source_image").fit_image(third.movedim(-1, 1), 64, 64).movedim(1, -1)
     whole = _made(parts, images, {})
-    right, calls = work._sample, []
-
-    def stopped(*arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return right(*arguments)
-
-    work._sample = stopped
-    try:
-        _made(parts, images, {}, prompt, "2")
-    except KeyboardInterrupt:
-        pass
-    finally:
-        work._sample = right
+    stopped = _stopped_in_second_gap(lambda: _made(parts, images, {}, prompt, "2"))
     kept = list(Path(work.folder_paths.get_output_directory(), "svd_in_between").iterdir())
     changed = {**prompt, "1": {"class_type": "Load", "inputs": {"file": "b"}}}
     shelf, marks = work._shelf(
@@ -195,10 +197,11 @@ def chain(folder: str) -> dict[str, Any]:
     other = work._shelf(parts, work.Wish(**WISH), dict.fromkeys(marks, torch.zeros(2, 3, 8, 8)), changed, "2")[1]
     again = _made(parts, images, {}, prompt, "2")
     shown = [
-        bool((again.images[place] == picture[0]).all()) for place, picture in ((0, first), (3, second), (6, third))
+        bool((again.images[place] == picture[0]).all()) for place, picture in ((0, first), (3, second), (6, fitted))
     ]
     return {
         "frames": len(again.images),
+        "stopped": stopped,
         "kept": len(kept),
         "left": shelf.folder.exists(),
         "summary": again.summary,
@@ -207,3 +210,23 @@ def chain(folder: str) -> dict[str, Any]:
         "told apart": all(marks[gap] != other[gap] for gap in marks),
         "facts": sorted(dataclasses.asdict(work.Wish(**WISH)).keys() - work.Wish(**WISH).facts.keys()),
     }
+
+
+def _stopped_in_second_gap(run: Any) -> bool:
+    """Press cancel when the bar shows the first step of the second gap; whether the host's own exception came."""
+    import comfy.model_management
+    import comfy.utils
+
+    def press(done: int, total: int, image: Any, node_id: Any = None) -> None:
+        if (done, total) == (STEPS + 1, 2 * STEPS):
+            comfy.model_management.interrupt_current_processing(True)
+
+    before = comfy.utils.PROGRESS_BAR_HOOK
+    comfy.utils.set_progress_bar_global_hook(press)
+    try:
+        run()
+    except comfy.model_management.InterruptProcessingException:
+        return True
+    finally:
+        comfy.utils.set_progress_bar_global_hook(before)
+    return False

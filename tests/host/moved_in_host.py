@@ -30,9 +30,9 @@ def moved() -> dict[str, Any]:
     told = nodes.SVDStudioImageConditioning.execute(loaded.clip_vision, loaded.vae, image, *size).result
     stack = move.CameraStack((move.Move(preset="zoom_in", amount=25.0),))
     (guided,) = nodes.SVDStudioGuidance.execute(loaded.model, "constant", 1.0, 1.0).result
-    # A LoRA of the last quarter of the steps beside it: its range must count over the whole run.
+    # A LoRA in some of the steps beside it: its range must count over the whole run, not over each of its two parts.
     lora = import_module(f"{core.__name__}.weights.lora").load_camera_lora(assets / "camera" / "tilt_up.safetensors")
-    late = move.CameraStack((*stack.moves, move.Move(lora=lora, amount=2.0, steps=(0.75, 1.0))))
+    some = move.CameraStack((*stack.moves, move.Move(lora=lora, amount=1.5, steps=(0.3, 0.6))))
 
     def with_camera(moves: Any) -> Any:
         return nodes.SVDStudioApplyCamera.execute(guided, moves, False, 8, image, loaded.vae).result
@@ -50,7 +50,7 @@ def moved() -> dict[str, Any]:
     choice = {"steps": steps, "cfg": 1.0, "solver": "euler", "schedule": "karras"}
     with torch.inference_mode():
         ours = nodes.SVDStudioSampler.execute(camera, *told[:3], seed, **choice).result[0]
-        mixed = nodes.SVDStudioSampler.execute(with_camera(late)[0], *told[:3], seed, **choice).result[0]
+        mixed = nodes.SVDStudioSampler.execute(with_camera(some)[0], *told[:3], seed, **choice).result[0]
         plain = nodes.SVDStudioSampler.execute(guided, *told[:3], seed, **choice).result[0]
         noise = comfy.sample.prepare_noise(torch.zeros(frames, 8, 8, 8), seed)
         theirs = comfy.sample.sample(
@@ -71,8 +71,8 @@ def moved() -> dict[str, Any]:
         "counts": counts,
         "zooms": [growth(latents) for latents in (ours, {"samples": theirs}, plain)],
         "pipeline": difference(ours["samples"], through_the_pipeline(image, stack, frames, seed, steps)),
-        "mixed": difference(mixed["samples"], through_the_pipeline(image, late, frames, seed, steps)),
-        "late": difference(mixed["samples"], ours["samples"]),
+        "mixed": difference(mixed["samples"], through_the_pipeline(image, some, frames, seed, steps)),
+        "lora": difference(mixed["samples"], ours["samples"]),
     }
 
 

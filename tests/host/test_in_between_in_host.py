@@ -29,6 +29,7 @@ def test_the_host_s_own_model_samples_as_svd_core_does(results: dict[str, Any]) 
 
 def test_a_stopped_chain_goes_on(results: dict[str, Any]) -> None:
     chain = results["chain"]
+    assert chain["stopped"], "cancelling took no effect"
     assert chain["kept"] == 1 and "1 of 2 gaps" in chain["summary"]
     assert chain["same"], "the second run made another clip"
     assert not chain["left"], "finished gaps were left in the output folder"
@@ -43,3 +44,7 @@ def test_gaps_of_another_model_are_not_taken(results: dict[str, Any]) -> None:
     assert results["chain"]["facts"] == [
         "decode_chunk", "framing", "height", "keep_ends", "loop", "seed", "size", "width",
     ]  # fmt: skip
+
+
+def test_a_camera_on_the_model_is_refused(results: dict[str, Any]) -> None:
+    assert "without a camera" in results["camera"]

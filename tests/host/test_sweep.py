@@ -13,8 +13,10 @@ import torch
 from svd_core.cli.main import main
 from svd_core.sweep.manifest import Manifest
 from svd_core.video_io import read_clip, read_metadata
+from tests.host.graphs import node
 from tests.host.server import Server
 from tests.host.sweeping import Client, Refused, graph, photos
+from tests.sweep_graphs import axis, cell
 
 
 @pytest.fixture(scope="module")
@@ -98,18 +100,23 @@ def test_one_corrupt_picture_costs_one_cell(page: Client) -> None:
     assert failed["name"] == "photo3" and "complete picture" in failed["error"]
     names = sorted(path.name for path in (page.folder("corrupt") / "cells").glob("*.mp4"))
     assert names == ["photo1.mp4", "photo2.mp4", "photo4.mp4"]
-    # Mended: the button makes what is missing and nothing else. The picture is another one, so another cell.
+    # Mended: what is missing is made and nothing else. The picture is another one, so another cell; keys are read anew
+    # once the server has let the folder go.
+    wait_for_numbers(page, "corrupt")
+    time.sleep(2)
     (base / "input" / "album" / "photo3.png").write_bytes(whole)
     page.act("corrupt", "retry")
-    assert page.until("corrupt", "finished")["counts"]["done"] == 4
+    assert page.until("corrupt", "finished")["counts"] == {"waiting": 0, "running": 0, "done": 4, "failed": 0}
+    mended = page.cells("corrupt")[2]
+    assert mended["cell"] != failed["cell"] and mended["name"] == "photo3"
 
 
 def test_button_ordinary_queue_and_command_line_make_equal_frames(page: Client, tmp_path: Any) -> None:
-    prompt = graph("equal", "2 from 40")
+    prompt = graph("equal", "2 from 40", save={"format": "webp", "quality": "best"})
     page.start(prompt)
     page.until("equal", "finished")
     by_button = {
-        row["index"]: read_clip(page.folder("equal") / "cells" / f"{row['name']}.mp4").pixels
+        row["index"]: read_clip(page.folder("equal") / "cells" / f"{row['name']}.webp").pixels
         for row in page.cells("equal")
     }
     prompt["picture"]["inputs"]["cell"] = prompt["seed"]["inputs"]["cell"] = 2
@@ -122,6 +129,35 @@ def test_button_ordinary_queue_and_command_line_make_equal_frames(page: Client, 
     records = Manifest(out / "manifest.jsonl").latest()
     for row in page.cells("equal"):
         assert torch.equal(read_clip(out / str(records[row["cell"]].file)).pixels, by_button[row["index"]])
+
+
+def test_lists_cameras_and_the_sheet(page: Client) -> None:
+    """A wire from `any` into a list passes the host's own check; an output the axis cannot fill is refused."""
+    prompt = graph("lists", "1 from 0", "photos/photo1.png", plan={"axis": ["words", 0]})
+    prompt |= {
+        "words": axis("solver", "text", "euler\nheun", "cameras"),
+        "cameras": axis("camera", "camera", "pan_left:12 + zoom_in:5", "seeds"),
+        "solver": cell("plan", "solver", 1),
+        "camera": cell("plan", "camera"),
+        "moved": node("SVDStudioApplyCamera", model=["load", 0], camera=["camera", 4], bake=False, fps=8.0),
+        "sheet": node("SVDStudioContactSheet", sweep="", plan=["plan", 0], moving=True),
+    }
+    prompt["moved"]["inputs"] |= {"image": ["picture", 3], "vae": ["load", 2]}
+    prompt["sample"]["inputs"] |= {"solver": ["solver", 5], "model": ["moved", 0]}
+    done = page.server.run(prompt)
+    assert len(page.server.files(done, "save")) == 1
+    assert "No" in str(done.outputs["sheet"]) or "none" in str(done.outputs["sheet"]), (
+        "nothing to draw yet, and said so"
+    )
+    page.start(prompt)
+    assert page.until("lists", "finished")["counts"]["done"] == 2
+    assert {row["values"]["solver"] for row in page.cells("lists")} == {"euler", "heun"}
+    done = page.server.run({"sheet": node("SVDStudioContactSheet", sweep="lists", moving=True)})
+    (sheet,) = page.server.files(done, "sheet")
+    assert sheet.name == "sheet.png" and sheet.with_suffix(".webp").is_file() and sheet.with_suffix(".html").is_file()
+    prompt["sample"]["inputs"]["seed"] = ["picture", 0]
+    with pytest.raises(Refused, match="image or string or any"):
+        page.start(prompt)
 
 
 def test_clearing_and_pausing(page: Client) -> None:
@@ -143,6 +179,12 @@ def test_clearing_and_pausing(page: Client) -> None:
     told = page.until("stopped", "paused", "finished")
     assert told["note"] is None
     page.act("stopped", "resume")
+    page.until("stopped", "running", "finished")
+    urllib.request.urlopen(urllib.request.Request(page.server.url + "/interrupt", b"{}"), timeout=30).close()
+    told = page.until("stopped", "paused", "finished")
+    if told["counts"]["failed"]:
+        assert "interrupted" in told["note"]
+    page.act("stopped", "retry")
     assert page.until("stopped", "finished")["counts"]["done"] == 8
     lines = list(Manifest(page.folder("stopped") / "manifest.jsonl").records())
     assert len({line.cell for line in lines if line.status == "done"}) == 8

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from svd_core.errors import Cancelled, InputError
 from svd_core.in_betweening import gap as gap_module
+from svd_core.in_betweening import run as run_module
 from svd_core.in_betweening.chain import Gap, Shelf, around, gaps, joined, mark_of
 from svd_core.in_betweening.flow_start import flow_start
 from svd_core.in_betweening.run import in_between, in_between_clip
@@ -20,7 +21,7 @@ from svd_core.settings import AnimateSettings
 from svd_core.types import StepInfo
 from svd_core.unet import HoistedUNet
 from svd_core.unet.plan import LEANEST
-from tests.models import SMALL, Networks, random_model
+from tests.models import SMALL, SMALL_ORBIT, Networks, random_model
 from tests.tolerances import relative_l2
 
 FRAMES, STEPS = 4, 3
@@ -218,3 +219,13 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(model: Networks, to
 
     with pytest.raises(InputError, match="found"):
         in_between(model, pictures(2), on_step=never, **told)
+
+
+def test_a_model_that_goes_round_objects_is_refused() -> None:
+    with pytest.raises(InputError, match="goes by motion"):
+        in_between(random_model(SMALL_ORBIT), pictures(2))
+
+
+def test_a_fingerprint_is_taken_only_where_gaps_are_kept(model: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "base_fingerprint", lambda unet: pytest.fail("taken for nothing"))
+    in_between(model, pictures(2))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from svd_core.interpolation.audio import add_sound
-from svd_core.video_io import iter_frames, probe, read_clip, write_frames
+from svd_core.video_io import iter_frames, probe, read_clip, revisiting, write_frames
 from tests.command_line import assert_refused, run_here
 from tests.interpolation_scenes import scene
 
@@ -94,6 +94,57 @@ def test_sound_is_copied(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert run_here(capsys, "interpolate", source, tmp_path / name, "--engine", "blend", option).code == 0
         assert packets(tmp_path / name) == []
     assert not [name for name in leftovers(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["made", "made.webm", "made.webp"])
+def test_transparency_goes_along(
+    name: str, frames: list[Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cover = torch.linspace(0, 1, 48).expand(32, 48)[..., None]
+    clear = write_frames([torch.cat((frame, cover), dim=-1) for frame in frames], tmp_path / "clear", Fraction(8))
+    done = run_here(capsys, "interpolate", clear, tmp_path / name, "--factor", "2", "--quiet")
+    assert done.code == 0, done.err
+    assert probe(clear).alpha and probe(tmp_path / name).alpha
+    made = list(iter_frames(tmp_path / name, alpha=True))
+    assert len(made) == 7 and all(frame.shape == (32, 48, 4) for frame in made)
+    assert all(float((frame[..., 3:] - cover).abs().mean()) < 0.02 for frame in made)
+    done = run_here(capsys, "interpolate", clear, tmp_path / "flat.mp4", "--engine", "blend")
+    assert done.code == 0 and "holds no transparency" in done.err
+    flat = next(iter_frames(tmp_path / "flat.mp4"))
+    assert float((flat - frames[0] * cover).abs().mean()) < 0.03
+
+
+def test_engines_by_scale_and_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_here(capsys, "interpolate", folder, tmp_path / "half", "--flow-scale", "0.5", "--quiet")
+    assert done.code == 0 and len(list(iter_frames(tmp_path / "half"))) == 7, done.err
+    (tmp_path / "refiner.safetensors").write_bytes(b"nothing")
+    engine = f"flow:{tmp_path / 'refiner.safetensors'}"
+    done = run_here(capsys, "interpolate", folder, tmp_path / "none", "--engine", engine, "--quiet")
+    assert_refused(done, "a refiner in", "svd train refiner")
+
+
+def test_one_frame_passes_through(frames: list[Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    single = write_frames(frames[:1], tmp_path / "single", Fraction(8))
+    done = run_here(capsys, "interpolate", single, tmp_path / "out", "--factor", "4", "--loop", "--quiet")
+    assert done.code == 0 and torch.equal(next(iter_frames(tmp_path / "out")), next(iter_frames(single)))
+    assert len(list(iter_frames(tmp_path / "out"))) == 1
+
+
+def test_there_and_back_of_pictures_and_clips(
+    folder: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in (folder, clip):
+        target = tmp_path / f"{source.stem}_back"
+        done = run_here(capsys, "interpolate", source, target, "--ping-pong", "--engine", "blend", "--quiet")
+        assert done.code == 0, done.err
+        made, given = list(iter_frames(target)), list(iter_frames(source))
+        assert len(made) == 12
+        for place, index in enumerate((0, 1, 2, 3, 2, 1)):
+            assert torch.equal(made[2 * place], given[index])
+    monkeypatch.setattr(revisiting, "_MOST_BYTES", 1000)
+    done = run_here(capsys, "interpolate", clip, tmp_path / "long", "--ping-pong", "--quiet")
+    assert_refused(done, "up to 4 GB", "--factor 1")
+    assert not (tmp_path / "long").exists()
 
 
 def test_failure_leaves_nothing_under_the_final_name(

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from svd_core.errors import InputError
 from svd_core.interpolation.cuts import is_cut, is_repeat
+from svd_core.interpolation.engines import Flow, Gap
 from svd_core.interpolation.flow import both_flows
 from svd_core.interpolation.layers import find_layers
 from svd_core.interpolation.resample import blur, median3, positions
@@ -35,6 +37,28 @@ def test_new_frames_meet_the_truth(kind: str) -> None:
         made = between(shown.at(0), shown.at(1))
         found = sum(psnr(frame, shown.at(time)) for frame, time in zip(made, TIMES, strict=True)) / len(TIMES)
         assert found >= FLOORS[kind], f"{kind}, seed {seed}: {found:.1f} dB, at least {FLOORS[kind]}"
+
+
+@pytest.mark.parametrize(("kind", "gain"), [("waves", 10), ("perspective", 10), ("noise", 1), ("title_thick", 5)])
+def test_what_no_affine_layer_fits_is_still_better_than_a_blend(kind: str, gain: float) -> None:
+    shown = scene(kind, 1, (128, 224))
+    first, second = shown.ends()
+    flow, blend = (
+        sum(psnr(frame, shown.at(time)) for frame, time in zip(frames, TIMES, strict=True)) / len(TIMES)
+        for frames in (between(first, second), [torch.lerp(first, second, time) for time in TIMES])
+    )
+    assert flow > blend + gain, f"{kind}: {flow:.1f} dB, a blend {blend:.1f}"
+
+
+def test_motion_looked_for_at_half_the_size_serves_the_whole() -> None:
+    shown = scene("rotate", 2, (160, 256))
+    first, second = shown.ends()
+    whole, half = (next(Flow(scale=scale).between([Gap(first, second, (0.5,))])) for scale in (1.0, 0.5))
+    truth = shown.at(0.5)
+    assert whole.shape == half.shape and psnr(half, truth) > psnr(torch.lerp(first, second, 0.5), truth) + 8
+    assert not torch.equal(whole, half)
+    with pytest.raises(InputError, match="flow scale"):
+        Flow(scale=0.0)
 
 
 def test_both_directions_agree() -> None:

@@ -63,6 +63,11 @@ def test_modes_and_alpha(node: Any) -> None:
     assert run(node, images(1), factor=4.0)[2] == 1
 
 
+def test_a_smaller_flow_is_another_one(node: Any) -> None:
+    whole, half = (run(node, images(), engine="flow", flow_scale=scale)[0] for scale in (1.0, 0.5))
+    assert torch.equal(whole[::2], half[::2]) and not torch.equal(whole, half)
+
+
 def test_on_disk_it_is_the_same_and_no_file_stays(node: Any, tmp_path: Path) -> None:
     on_disk = run(node, images(), memory="disk")[0]
     assert torch.equal(on_disk, run(node, images(), memory="ram")[0])

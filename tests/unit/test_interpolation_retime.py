@@ -149,11 +149,30 @@ def test_dropped_frames_are_exact_and_told() -> None:
 
 def test_alpha_and_grey_go_through() -> None:
     frames = clip(3)
-    rgba = torch.cat((frames, frames[..., :1]), dim=-1)
-    made, _, _ = run(rgba, Plan())
-    assert made.shape[-1] == 4
-    torch.testing.assert_close(made[..., 3], made[..., 0])
+    opaque = torch.cat((frames, torch.ones_like(frames[..., :1])), dim=-1)
+    made, _, _ = run(opaque, Plan())
+    torch.testing.assert_close(made[..., :3], run(frames, Plan())[0])
+    assert torch.equal(made[..., 3], torch.ones(5, *SIZE))
     assert run(frames[..., :1], Plan())[0].shape == (5, *SIZE, 1)
+
+
+def test_what_cannot_be_seen_colours_nothing() -> None:
+    size = (96, 128)
+    shown = scene("occlude", 3, size)
+    rows, columns = (torch.arange(side) + 0.5 - side / 2 for side in size)
+    places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).double()
+    cover = torch.stack([shown.layers[1].draw(places, time)[1] for time in (0.0, 1.0)])[..., None].float()
+    ends = torch.stack([shown.at(0), shown.at(1)])
+    black, noisy = (torch.where(cover > 0, ends, hidden) for hidden in (torch.zeros(()), torch.rand(ends.shape)))
+    made = [run(torch.cat((colours, cover), dim=-1), Plan())[0][1] for colours in (black, noisy)]
+    torch.testing.assert_close(made[0], made[1])
+    hidden = torch.stack([torch.where(cover[0] > 0, ends[0], shade) for shade in (0.0, 0.5, 1.0)])
+    same = torch.cat((hidden, cover[:1].expand(3, -1, -1, -1)), dim=-1)
+    report = run(same, Plan(dedupe=True))[2]
+    assert report.repeats == 2 and report.cuts == [], "hidden colours were taken for a change"
+    colours, alpha = shown.layers[1].draw(places, 0.5)
+    truth = colours.permute(1, 2, 0) * alpha[..., None]
+    assert psnr(made[0][..., :3] * made[0][..., 3:], truth) > psnr((ends * cover).mean(dim=0), truth) + 3
 
 
 def test_bad_frames_are_explained() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from svd_core.config import FRAMER, NANO, NANO_INTERPOLATOR, SVD_INTERPOLATOR, InterpolatorConfig
 from svd_core.errors import InputError, WeightsMismatchError
-from svd_core.unet.interpolator import VideoInterpolator, blend, contrast, from_svd, relative_error
+from svd_core.unet.interpolator import VideoInterpolator, blend, contrast, from_svd, opened, relative_error
 from svd_core.unet.transformer import Attention
 from svd_core.unet.unet import VideoUNet
 
@@ -134,6 +134,21 @@ def test_between_adds_to_the_blend() -> None:
             assert torch.allclose(frames[:, index], expected, atol=1e-5)
         still = model.between(start, start, context, vector)
         assert torch.equal(still, start[:, None].expand(-1, 5, -1, -1, -1))
+
+
+def test_the_gate_leaves_the_blend_where_little_moves() -> None:
+    """Contrast below the gate: the blend to the bit; above: all of the residual; between: a straight line."""
+    model = _seeded(dataclasses.replace(RESIDUAL, gate=(0.2, 0.6))).eval()
+    start, away = torch.zeros(3, 4, 4, 4), torch.tensor([0.1, 0.4, 0.8])[:, None, None, None]
+    end, context, vector = start + away, _noise(3, 2, 24), _noise(3, UNET.vector_dim)
+    with torch.no_grad():
+        frames = model.between(start, end, context, vector)
+        added = model.residual(start, end, context, vector) * away[:, None]
+    faded = blend(start, end, 5)
+    assert torch.equal(frames[0], faded[0])
+    for row, share in ((1, 0.5), (2, 1.0)):
+        assert torch.allclose(frames[row, 1:-1], faded[row, 1:-1] + share * added[row], atol=1e-5)
+    assert opened((0.0, 0.0), torch.tensor([0.0, 0.3])).tolist() == [1.0, 1.0]
 
 
 def test_relative_error() -> None:

@@ -14,14 +14,16 @@ from torch import Tensor
 from svd_core.config import InterpolatorConfig
 from svd_core.errors import FileFormatError, InputError, UnsupportedModelError, WeightsMismatchError
 from svd_core.interpolation import Gap
-from svd_core.unet.interpolator import VideoInterpolator
+from svd_core.training.interpolator_clips import held_out
+from svd_core.training.interpolator_trials import clip_size
+from svd_core.unet.interpolator import VideoInterpolator, blend
 from svd_core.weights import inspect
 from svd_core.weights.build import SvdModel, load_model
 from svd_core.weights.fingerprint import latent_fingerprint
 from svd_core.weights.keymaps import Place, unet_rules
 from svd_core.weights.mapped import apply_transform
 from svd_core.weights.save import save_model
-from svd_core.weights.video_engine import VideoBetween, load_video_engine
+from svd_core.weights.video_engine import EMBEDDED_INTERPOLATOR, VideoBetween, load_video_engine
 from svd_core.weights.video_interpolators import load_interpolator_network, save_interpolator
 from tests.models import SMALL, random_model
 from tests.tiny import randomise_
@@ -193,3 +195,19 @@ def test_the_masked_form_samples_from_its_seed(base: SvdModel) -> None:
     keys = base.autoencoder.encode(pictures[0]) * SMALL.autoencoder.scale_factor
     assert torch.equal(first[0, [0, -1]], keys)
     assert not torch.allclose(first[:, 1:-1], other[:, 1:-1], atol=1e-2)
+
+
+@pytest.mark.skipif(not EMBEDDED_INTERPOLATOR.is_file(), reason="no interpolator is shipped")
+def test_the_shipped_one_is_the_embedded_models() -> None:
+    """It loads on today's nano, is small, and beats the fade on fast clips of a fixed seed, in decoded space."""
+    assert EMBEDDED_INTERPOLATOR.stat().st_size < 8e6
+    assert load_video_engine().name == "svd:nano_interpolator"
+    stored, nano = load_interpolator_network(EMBEDDED_INTERPOLATOR), load_model("nano", dtype=torch.float32)
+    between = VideoBetween(network=stored.model, base=nano)
+    clips = held_out(12, 8, "fast", clip_size(between)).pixels
+    with torch.no_grad():
+        made = between.latents(clips[:, [0, -1]])
+        true = nano.autoencoder.encode(clips.flatten(0, 1)).unflatten(0, (-1, 5))
+        fade = blend(made[:, 0], made[:, -1], 5)
+        errors = [(between.decode(latents) - between.decode(true))[:, 1:-1].square().mean() for latents in (made, fade)]
+    assert float(10 * torch.log10(errors[1] / errors[0])) > 0.5

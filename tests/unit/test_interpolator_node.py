@@ -37,7 +37,7 @@ class Patcher:
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("models")
     host, module = on_fake_host()
-    known: dict[str, list[str]] = {"custom_nodes": [str(folder / "custom_nodes")]}
+    known: dict[str, list[str]] = {"checkpoints": [], "diffusers": [], "custom_nodes": [str(folder / "custom_nodes")]}
 
     def names(kind: str) -> list[str]:
         places = [Path(place) for place in known.get(kind, [])]
@@ -93,6 +93,8 @@ def test_files_are_listed_wherever_artists_have_them(pack: Loaded) -> None:
     catalog = pack[1]("nodes.catalog")
     assert catalog.interpolator_names() == [FILE, "odd.safetensors", "other.safetensors", "rife49.pth"]
     assert catalog.find_interpolator("rife49.pth").parent.name == "rife"
+    assert {f"frame_interpolation: {FILE}", "rife: odd.safetensors", "rife: rife49.pth"} <= set(catalog.file_names())
+    assert not any("notes" in name for name in catalog.file_names())
     for name in ("notes.txt", "../secret.pth", "gone.pth"):
         with pytest.raises(pack[1]("svd_core.errors").InputError, match="frame_interpolation or ComfyUI/models/rife"):
             catalog.find_interpolator(name)
@@ -106,6 +108,12 @@ def test_the_node_says_what_is_in_the_file(pack: Loaded) -> None:
     assert output.ui.text == report
     assert (patcher.model.batch, patcher.model.flow_scale, patcher.model.get_dtype()) == (4, 0.5, torch.bfloat16)
     assert node.fingerprint_inputs(FILE, dtype="auto") != node.fingerprint_inputs(FILE, dtype="float32")
+
+
+def test_what_is_this_file_knows_them(pack: Loaded) -> None:
+    node = pack[1]("nodes.info").SVDStudioInfo
+    report, _ = node.execute(f"frame_interpolation: {FILE}").result
+    assert "family: rife" in report and "layout: 4.13" in report and "RIFE 4.13 to 4.20" in report
 
 
 def test_what_cannot_work_is_said_on_the_node(pack: Loaded) -> None:

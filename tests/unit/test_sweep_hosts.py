@@ -17,7 +17,7 @@ from PIL import Image
 
 from svd_core.errors import InputError
 from svd_core.sweep.host_api import HostApi, HostGone
-from svd_core.sweep.hosts import HostExecutor
+from svd_core.sweep.hosts import HostExecutor, clip_of
 from svd_core.sweep.manifest import Manifest
 from svd_core.sweep.plan import GraphTemplate, Plan, parse_plan
 from svd_core.sweep.prompts import cell_prompt
@@ -202,3 +202,26 @@ def test_stopping_takes_waiting_prompts_back(tmp_path: Path) -> None:
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(InputError, match="http"):
         HostApi(url)
+
+
+def test_the_clip_among_all_that_a_prompt_saves() -> None:
+    latent, film = ("x.latent", "latents", "output"), ("x.webm", "clips", "output")
+    frames = [(f"{number}.png", "clips/x_", "output") for number in range(3)]
+    other, preview = ("y.png", "stills", "output"), ("p.gif", "", "temp")
+    assert clip_of([preview, latent, other, film, *frames]) == [film]
+    assert clip_of([preview, latent, *frames, other]) == frames
+    assert clip_of([preview, latent]) == []
+
+
+def test_frames_are_fetched_as_a_folder(tmp_path: Path) -> None:
+    host = StandIn()
+
+    def end(prompt_id: str) -> None:
+        frames = [{"filename": f"s_{number}.png", "subfolder": "x", "type": "output"} for number in range(3)]
+        host.ended[prompt_id] = {"status": {"status_str": "success", "messages": []}, "outputs": {"9": {"i": frames}}}
+
+    host.end = end  # type: ignore[method-assign]
+    with serving(host) as url:
+        assert run_plan(plan(1), tmp_path, executor(url), resume=True).made == 2
+    assert sorted(path.name for path in (tmp_path / "cells/a").iterdir()) == ["s_0.png", "s_1.png", "s_2.png"]
+    assert run_plan(plan(1), tmp_path, executor("http://127.0.0.1:9"), resume=True).kept == 2

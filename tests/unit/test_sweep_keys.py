@@ -152,6 +152,8 @@ def test_words_that_are_no_files(tmp_path: Path) -> None:
     assert file_of("camera_lora", "C:\\loras\\pan", tmp_path) == (tmp_path / "C:\\loras\\pan", "")
     assert file_of("camera_lora", "pan:-0.5", tmp_path) == (tmp_path / "pan", ":-0.5")
     assert key(tmp_path, image="none.png") != key(tmp_path, image="neither.png")
+    # Read, it would never end.
+    assert contents.Contents(tmp_path).file("/dev/./zero") is None
 
 
 # hashes kept between runs

@@ -5,27 +5,35 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from svd_core.camera.adapter import attach
 from svd_core.camera.lora import Calibration
-from svd_core.config import SVD
+from svd_core.camera.presets import find_preset
+from svd_core.config import NANO, SVD
 from svd_core.errors import Cancelled, FileFormatError, InputError, NumericsError, UnsupportedModelError
 from svd_core.training import camera as camera_module
-from svd_core.training.camera import CameraTrainOptions, train_camera
+from svd_core.training import camera_loop, camera_shipped
+from svd_core.training.camera import CameraTrainOptions, begun, train_camera
 from svd_core.training.camera_clips import ClipSize
 from svd_core.training.camera_layers import chosen_layers, fresh_deltas, turned
 from svd_core.training.camera_loop import STATE_NAME
 from svd_core.training.camera_moves import target_of
-from svd_core.training.camera_recipe import law_for
+from svd_core.training.camera_recipe import BATCH, BUCKETS, RANK, law_for, steps_for
+from svd_core.training.camera_shipped import passes
 from svd_core.training.camera_sources import SourceChoice
 from svd_core.training.camera_trials import COLUMNS, Readings
+from svd_core.training.diffusion import TrainingClips, diffusion_loss
+from svd_core.training.photos import PhotoSource
 from svd_core.video_io import encode_rgb
 from svd_core.weights.build import SvdModel, load_model
+from svd_core.weights.camera_files import SHIPPED
 from svd_core.weights.fingerprint import base_fingerprint
 from svd_core.weights.lora import load_camera_lora
 from tests.command_line import small_checkpoint
@@ -168,6 +176,7 @@ def test_recomputation_changes_nothing_but_memory(tmp_path: Path, pictures: Path
             "condition": torch.randn(1, 8, 8, 8, generator=generator),
             "context": torch.randn(1, 1, 32, generator=generator),
             "fps": torch.tensor([8.0]),
+            "bucket": torch.tensor([float("nan")]),
             "strength": torch.tensor([0.5, 1.0, 0.75]),
         }
         groups = LatentGroups(groups=(group,), pixel_noise=torch.ones(8))
@@ -220,6 +229,51 @@ def test_readings_say_what_share_went_the_right_way() -> None:
     assert readings.calibration(target_of("static", 8), 8) is None
 
 
+def test_a_held_camera_must_leave_the_subject_its_motion() -> None:
+    target = target_of("static", 8)
+    plain, held = torch.full((4, len(COLUMNS)), 0.4), torch.full((4, len(COLUMNS)), 0.1)
+    assert not passes(Readings({0.0: plain, 1.0: held}), target)
+    held[:, COLUMNS.index("subject")] = 0.25
+    assert passes(Readings({0.0: plain, 1.0: held}), target)
+    assert not passes(Readings({0.0: held, 1.0: plain}), target), "a camera that moves more passes"
+
+
+def test_a_clip_is_shown_with_its_own_bucket_or_one_at_random(
+    tmp_path: Path, pictures: Path, model: SvdModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[float] = []
+
+    def loss(unet: object, clips: TrainingClips, *more: Any) -> torch.Tensor:
+        shown.extend(clips.motion_bucket.tolist())
+        return diffusion_loss(cast("Any", unet), clips, *more)
+
+    monkeypatch.setattr(camera_loop, "diffusion_loss", loss)
+    train_camera(options(tmp_path / "random", pictures), model=model)
+    assert len(set(shown)) == len(shown) == 8 and BUCKETS[0] <= min(shown) <= max(shown) <= BUCKETS[1]
+    group = PhotoSource.group
+    with_bucket = partialmethod(lambda source, index: [replace(c, motion_bucket=7.0) for c in group(source, index)])
+    monkeypatch.setattr(PhotoSource, "group", with_bucket)
+    shown.clear()
+    train_camera(options(tmp_path / "own", pictures), model=model)
+    assert set(shown) == {7.0}
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_what_ships_was_made_at_the_defaults(path: Path) -> None:
+    """So that `svd train camera --preset all` makes it again."""
+    made = json.loads(load_camera_lora(path).metadata["svd_studio.training"])
+    usual, size = Options(out=path, preset=path.stem), ClipSize(frames=14, height=64, width=64)
+    law = law_for(NANO, size)
+    assert made["source"] == usual.source.kind == "worlds"
+    assert made["groups"] * usual.source.per_group == usual.source.clips_drawn
+    assert made["steps"] == steps_for(NANO, held=path.stem == "static")
+    assert (made["batch"], made["rank"], made["seed"]) == (BATCH[True], RANK[True], usual.seed)
+    assert (tuple(made["targets"]), made["learning_rate"]) == (usual.targets, usual.learning_rate)
+    assert made["noise"] == [law.mean, law.deviation]
+    assert {row["clips"] for row in made["measured"]} == {usual.trials}
+    assert {path.stem, find_preset(path.stem).opposite} & set(camera_shipped.SHIPPED)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -238,6 +292,7 @@ def test_bad_options_are_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         train_camera(options(tmp_path, pictures, **changes), model=model)
+    assert not begun(tmp_path), "the corrected command would be told to resume"
 
 
 def test_models_of_another_family_are_refused(tmp_path: Path, pictures: Path, model: SvdModel) -> None:

@@ -74,6 +74,16 @@ def test_static_clips_hold_the_camera_while_something_moves(make: object) -> Non
     assert float((clip.pixels[1:] - clip.pixels[:-1]).abs().mean()) > 1e-4, "nothing moves at all"
 
 
+def test_under_a_held_camera_the_bucket_tells_how_fast_the_subjects_are() -> None:
+    source = world_source("static")
+    clips = [clip for index in range(12) for clip in source.group(index)]
+    buckets = torch.tensor([clip.motion_bucket or 0.0 for clip in clips])
+    moved = torch.tensor([float((clip.pixels[1:] - clip.pixels[:-1]).abs().mean()) * clip.fps for clip in clips])
+    assert float(buckets.min()) > 0 and float(buckets.max()) <= 255 and float(buckets.std()) > 20
+    assert float(torch.corrcoef(torch.stack((buckets, moved)))[0, 1]) > 0.5
+    assert all(clip.motion_bucket is None for clip in world_source("pan_left").group(0))
+
+
 def test_both_directions_and_all_speeds_are_drawn() -> None:
     target = target_of("pan_left", 8)
     drawn = [float(draw_lesson(torch.Generator().manual_seed(seed), target, 8).curve[-1]) for seed in range(200)]

@@ -24,12 +24,13 @@ from svd_core.training.interpolator import (
     train_interpolator,
 )
 from svd_core.training.interpolator_clips import SPEEDS, draw_windows, held_out
+from svd_core.training.interpolator_gate import Products, best_gate, fit_gate, products_of
 from svd_core.training.interpolator_loop import RECIPE, masked_loss, residual_loss
 from svd_core.training.loop import Report
 from svd_core.training.networks import start
 from svd_core.training.pool import LatentClips
 from svd_core.training.worlds import WorldSize
-from svd_core.unet.interpolator import VideoInterpolator, blend, contrast
+from svd_core.unet.interpolator import VideoInterpolator, blend, contrast, opened
 from svd_core.weights.build import SvdModel, load_model
 from svd_core.weights.fingerprint import latent_fingerprint
 from svd_core.weights.video_engine import VideoBetween
@@ -104,7 +105,12 @@ def test_the_file_says_what_it_is(tmp_path: Path, base_file: Path, base: SvdMode
     result = train_interpolator(_options(tmp_path, base_file))
     stored = load_interpolator_network(tmp_path / INTERPOLATOR_NAME)
     assert result.model == tmp_path / INTERPOLATOR_NAME
-    assert stored.model.config == RESIDUAL and stored.base == latent_fingerprint(base)
+    low, high = stored.model.config.gate
+    assert (
+        stored.model.config == dataclasses.replace(RESIDUAL, gate=(low, high))
+        and high > 0
+        and stored.base == latent_fingerprint(base)
+    )
     assert json.loads(stored.metadata["svd_studio.recipe"])["steps"] == 4
     assert [row["speed"] for row in json.loads(stored.metadata["svd_studio.scores"])] == list(SPEEDS)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -214,3 +220,38 @@ def test_scores_of_nothing_added(base: SvdModel, monkeypatch: pytest.MonkeyPatch
     faded = blend(worlds.pixels[:, 0], worlds.pixels[:, -1], 5)
     error = ((faded - worlds.pixels)[:, 1:-1] / 2).square().mean()
     assert row.pixels_blend == pytest.approx(float(-10 * error.log10()), abs=1e-4)
+
+
+def _products(contrasts: list[float], added: float, both: float) -> Products:
+    ones = torch.ones(len(contrasts))
+    return Products(contrast=torch.tensor(contrasts), added=ones * added, missing=ones, both=ones * both)
+
+
+def test_the_gate_shuts_out_what_loses() -> None:
+    """Noise on quiet clips up to contrast 0.4, half of the missing found above: open from a fifth beyond 0.4."""
+    quiet, moving = _products([0.01, 0.2, 0.4], 0.5, 0.0), _products([0.6, 0.9, 1.2], 0.25, 0.5)
+    low, high = best_gate({"still": quiet, "slow": quiet, "middle": moving, "fast": moving})
+    assert low == pytest.approx(0.5) and 0.5 < high <= 0.6
+    # A network that is never wrong needs no gate, one that always is stays shut.
+    good = best_gate(dict.fromkeys(SPEEDS, moving))
+    assert good[0] <= 0.55 and float(opened(good, torch.tensor(0.6))) == 1
+    shut = best_gate({"still": quiet, "slow": quiet, "middle": quiet, "fast": quiet})
+    assert float(opened(shut, torch.tensor(3.0))) == 0
+
+
+def test_products_give_the_errors(base: SvdModel) -> None:
+    network = VideoInterpolator(RESIDUAL).eval()
+    randomise_(network)
+    between = VideoBetween(network=network.requires_grad_(False), base=base)
+    products = products_of(between, 4, 2, "fast")
+    clips = held_out(4, 2, "fast", WorldSize(frames=5, height=32, width=32)).pixels
+    with torch.no_grad():
+        true = base.autoencoder.encode(clips.flatten(0, 1)).unflatten(0, (2, 5))
+        made = between.latents(clips[:, [0, -1]])
+        fade = blend(made[:, 0], made[:, -1], 5)
+    half = (fade + 0.5 * (made - fade) - true)[:, 1:-1].square().sum((1, 2, 3, 4))
+    expected = half + (fade - true)[:, [0, -1]].square().sum((1, 2, 3, 4))
+    assert torch.allclose(products.errors(torch.tensor(0.5)), expected, rtol=1e-4)
+    low, high = fit_gate(between, 4, 2)
+    network.config = dataclasses.replace(RESIDUAL, gate=(low, high))
+    assert not network.unet.training and 0 <= low <= high

@@ -1,0 +1,43 @@
+"""`svd train refiner`: the small network on top of the flow engine, learnt from drawn scenes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .output import Console
+
+DEFAULT_OUT = "refiner-run"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and say where the refiner went and what it gains on scenes it never saw."""
+    from ..training.refiner import RefinerOptions, train_refiner
+    from .models import resolve_device
+
+    console = Console.of(options)
+    settings = RefinerOptions(
+        out=options.out or Path(DEFAULT_OUT),
+        steps=options.steps,
+        minutes=options.minutes,
+        device=str(resolve_device(options.device)),
+        threads=options.threads,
+        resume=options.resume,
+        seed=options.seed,
+    )
+    with console.progress(1, "train") as bar:
+
+        def show(step: int, steps: int, loss: float) -> None:
+            bar.total, bar.n = steps, step
+            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            bar.update(0)
+
+        result = train_refiner(settings, show)
+    console.say(f"{result.file}: {result.seconds / 60:.1f} computing minutes")
+    rows = {kind: score.rounded() for kind, score in result.scores.items()}
+    console.table(
+        ("unseen", "engine alone", "with the refiner"),
+        tuple((kind, f"{row['engine']:.2f} dB", f"{row['refined']:.2f} dB") for kind, row in rows.items()),
+    )
+    console.result({"file": str(result.file), "seconds": result.seconds, "scores": rows})
+    return 0

@@ -1,0 +1,130 @@
+"""The refiner: nothing when untrained, the same run to the bit through a stop, scenes that move as they say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from svd_core.errors import FileFormatError, InputError
+from svd_core.interpolation import engines
+from svd_core.interpolation.engines import Flow, Gap
+from svd_core.interpolation.refiner import METADATA, Refiner, load_refiner, refined
+from svd_core.interpolation.synthesis import draw, draw_with_evidence, find_motion
+from svd_core.training import refiner_pool
+from svd_core.training.refiner import FILE_NAME, RefinerOptions, RefinerTrainer, train_refiner
+from svd_core.training.refiner_scenes import draw_pair
+from tests.command_line import assert_refused, run_here
+from tests.interpolation_scenes import scene
+
+
+@pytest.fixture(autouse=True)
+def small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refiner_pool, "SIZE", (64, 72))
+    monkeypatch.setattr(refiner_pool, "_PAIRS", 2)
+    monkeypatch.setattr(refiner_pool, "_STEPS_A_PAIR", 1)
+    monkeypatch.setattr(refiner_pool, "CROP", 32)
+
+
+def test_scenes_are_fixed_by_their_index_and_move_steadily() -> None:
+    pair, again = draw_pair(3, 5, 48, 64), draw_pair(3, 5, 48, 64)
+    assert torch.equal(pair.first, again.first) and torch.equal(pair.truth, again.truth) and pair.times == again.times
+    assert not torch.equal(pair.first, draw_pair(3, 6, 48, 64).first)
+    assert all(third / 3 < time < (third + 1) / 3 for third, time in enumerate(pair.times))
+    # What lies between resembles the nearer end more, in nearly every scene.
+    nearer = 0
+    for index in range(12):
+        scene_ = draw_pair(1, index, 48, 64)
+        early = (scene_.truth[0] - scene_.first).square().mean() <= (scene_.truth[0] - scene_.second).square().mean()
+        late = (scene_.truth[2] - scene_.second).square().mean() <= (scene_.truth[2] - scene_.first).square().mean()
+        nearer += bool(early) + bool(late)
+    assert nearer >= 20
+
+
+def test_untrained_changes_nothing_and_agreement_cannot_be_changed() -> None:
+    shown = scene("occlude", 2, (50, 70))
+    first, second = (frame.permute(2, 0, 1)[None] for frame in shown.ends())
+    motion = find_motion(first, second)
+    drawn = draw_with_evidence(first, second, motion, 0.4)
+    assert torch.equal(drawn.picture, draw(first, second, motion, 0.4))
+    network = Refiner()
+    assert torch.equal(refined(network, drawn, 0.4), drawn.picture)
+    torch.nn.init.normal_(network.leave.weight, std=1.0)
+    assert not torch.equal(refined(network, drawn, 0.4), drawn.picture)
+    same = replace(drawn, warped=drawn.warped[:1].expand(2, -1, -1, -1), picture=drawn.warped[:1])
+    torch.testing.assert_close(refined(network, same, 0.4), same.picture, atol=1e-6, rtol=0)
+
+
+def test_alpha_and_grey_pass_a_refined_engine() -> None:
+    ends = scene("translate", 1, (32, 40)).ends()
+    engine = Flow(Refiner())
+    assert engine.name == "flow+refiner"
+    for channels in (1, 4):
+        gap = Gap(*(torch.cat((frame, frame[..., :1]), dim=-1)[..., -channels:] for frame in ends), (0.5,))
+        plain, better = (next(iter(one.between([gap]))) for one in (Flow(), engine))
+        assert torch.equal(plain, better)
+
+
+def test_a_refiner_of_the_package_is_used_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "shipped", Refiner)
+    assert engines.flow_engine(0.5).name == "flow+refiner"
+    monkeypatch.setattr(engines, "shipped", lambda: None)
+    assert engines.flow_engine().name == "flow"
+
+
+def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def options(name: str, steps: int, **more: bool) -> RefinerOptions:
+        return RefinerOptions(out=tmp_path / name, steps=steps, scored_pairs=1, **more)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            raise StoppedError
+
+    whole, run = train_refiner(options("whole", 5)), RefinerTrainer.run
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(RefinerTrainer, "run", lambda self, progress: run(self, progress, save_seconds=0.0))
+        train_refiner(options("parts", 5), stop)
+    parts = train_refiner(options("parts", 5, resume=True))
+    one, two = (load_file(result.file) for result in (whole, parts))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert any(bool(value.any()) for name, value in one.items() if name.startswith("leave")), "nothing was learnt"
+    facts = json.loads((tmp_path / "whole" / "scores.json").read_text(encoding="utf-8"))
+    assert facts["recipe"]["steps"] == 5 and set(facts["scores"]) == {"scenes", "worlds"}
+    assert load_refiner(whole.file).widths == tuple(facts["widths"])
+
+
+def test_learning_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two pairs, seen again and again: they at least must get better."""
+    monkeypatch.setattr(refiner_pool, "_STEPS_A_PAIR", 10**6)
+    losses: list[float] = []
+    train_refiner(
+        RefinerOptions(out=tmp_path / "run", steps=60, scored_pairs=1, seed=2), lambda *told: losses.append(told[2])
+    )
+    assert losses[0] == pytest.approx(0, abs=1e-6) and sum(losses[-10:]) / 10 < -0.05, losses[-10:]
+
+
+def test_bad_requests_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "refiner.pt").write_bytes(b"nothing")
+    for changes, words in (
+        ({}, "empty training folder"),
+        ({"steps": 0, "resume": True}, "at least one step"),
+        ({"minutes": -1.0, "resume": True}, "positive number"),
+    ):
+        with pytest.raises(InputError, match=words):
+            train_refiner(RefinerOptions(out=tmp_path / "run", **changes))
+    with pytest.raises(FileFormatError, match="training state"):
+        train_refiner(RefinerOptions(out=tmp_path / "run", resume=True))
+    done = run_here(capsys, "train", "refiner", "--out", tmp_path / "none", "--resume", "--quiet")
+    assert_refused(done, "a run to resume")
+    broken = tmp_path / FILE_NAME
+    save_file({"x": torch.zeros(1)}, broken, {METADATA: json.dumps({"widths": [8, 8, 8]})})
+    with pytest.raises(FileFormatError, match="svd train refiner"):
+        load_refiner(broken)
