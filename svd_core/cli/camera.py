@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, explain
+from ..errors import InputError, SvdError, explain
 from . import options as words
 
 if TYPE_CHECKING:
@@ -107,8 +107,11 @@ def _words(text: str) -> CameraStack:
     except (OSError, UnicodeDecodeError) as error:
         remedy = "Name a camera that was saved, or a preset."
         raise InputError(explain("a camera file that can be read", f"{path} ({error})", remedy)) from error
-    # A name with a folder in it would let a camera from anywhere read files from everywhere.
-    return from_json(written, lambda name: load_camera_lora(path.parent / f"{Path(name).name}.safetensors"))
+    try:
+        # A name with a folder in it would let a camera from anywhere read files from everywhere.
+        return from_json(written, lambda name: load_camera_lora(path.parent / f"{Path(name).name}.safetensors"))
+    except SvdError as error:
+        raise type(error)(f"In {path}: {error}") from error
 
 
 def _lora(text: str) -> Move:

@@ -110,7 +110,7 @@ def refined(network: Refiner, drawn: Drawn, time: float) -> Tensor:
     planes = planes_of(colours, time)
     height, width = planes.shape[-2:]
     padded = F.pad(planes, (0, -width % _COARSEST, 0, -height % _COARSEST), mode="replicate")
-    with torch.inference_mode():
+    with torch.no_grad():
         shifts = network(padded)[..., :height, :width]
         changed = colours.picture + change(planes, shifts)
     low, high = drawn.warped.amin(), drawn.warped.amax()

@@ -14,7 +14,7 @@ from ..errors import InputError, OutputError, SvdError, explain
 from .entries import Find
 from .estimate import estimate
 from .feeder import Feeder, Host
-from .folder import PLAN, open_folder
+from .folder import CELLS, PLAN, open_folder
 from .graph import GraphError, GraphSweep, Prompt, graph_sweep
 from .host_api import HostGone
 from .identity import another_plan, folder_name, same_plan
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.5
 _MOST_IDLE = 8
+# What is left where a disk was full before the plan was written.
+_BARE = (".lock", CELLS)
 _log = logging.getLogger(__name__)
 
 
@@ -103,7 +105,7 @@ class Sweeps:
                 known = load_plan(path / PLAN)
                 if not same_plan(known, planned.plan):
                     raise GraphError(another_plan(path, known, planned.plan), plan_node)
-            elif path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+            elif path.exists() and any(entry.name not in _BARE for entry in path.iterdir()):
                 remedy = "Give the plan another name."
                 raise InputError(explain("a new folder for the sweep", f"{path} with files in it", remedy))
             if path.name not in self._open or not self._open[path.name].held:

@@ -157,9 +157,8 @@ def _write_video(
             for array in arrays:
                 frame = to_yuv(_even(array))
                 if stream is None:
-                    stream = cast(
-                        "VideoStream", container.add_stream(encoder.name, rate=fps, options=dict(encoder.options))
-                    )
+                    options = encoder.options_at(frame.width, frame.height)
+                    stream = cast("VideoStream", container.add_stream(encoder.name, rate=fps, options=options))
                     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
                     if encoder.tag:
                         stream.codec_context.codec_tag = encoder.tag

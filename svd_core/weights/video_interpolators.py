@@ -1,6 +1,6 @@
 """Files of the video interpolator: ours, and Framer's layout (a diffusers UNet with a mask token among its tensors).
 
-Of Framer nobody of us has held the weights: its layout is read as published in its code, names and shapes are checked
+Framer's layout is read as its published code describes it; its weights have not been seen. Names and shapes are checked
 one by one, and a file that differs is refused.
 """
 
@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 
 from ..config import FRAMER, SVD_INTERPOLATOR, InterpolatorConfig, UNetConfig, VectorCondition
-from ..errors import FileFormatError, InputError, UnsupportedModelError, WeightsMismatchError, explain, some_keys
+from ..errors import (
+    FileFormatError,
+    InputError,
+    NumericsError,
+    UnsupportedModelError,
+    WeightsMismatchError,
+    explain,
+    some_keys,
+)
 from ..unet.interpolator import VideoInterpolator
 from .detect import find_places
 from .keymaps import Place, Rule, unet_rules
@@ -86,7 +94,7 @@ def load_interpolator_network(
     model.load_state_dict(_weights(checkpoint, place, config, dtype, device), strict=True, assign=True)
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
-            raise FileFormatError(explain(f"finite weights in {path}", f"NaN or infinity in {name}", _REMEDY))
+            raise NumericsError(explain(f"finite weights in {path}", f"NaN or infinity in {name}", _REMEDY))
     return StoredInterpolator(model=model.requires_grad_(False).eval(), base=base, metadata=checkpoint.metadata)
 
 

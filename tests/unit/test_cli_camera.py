@@ -67,6 +67,9 @@ def test_a_camera_file_brings_its_parts_and_its_loras(lora: Path, tmp_path: Path
     with pytest.raises(SvdError, match="secret") as refusal:
         camera_of(options("--camera", str(file)))
     assert ".." not in str(refusal.value).replace("...", ""), "only beside the camera file"
+    file.write_text(json.dumps({"version": 1, "moves": [{"preset": "pan_lft"}]}))
+    with pytest.raises(InputError, match=r"mine\.json.*pan_lft"):
+        camera_of(options("--camera", str(file)))
 
 
 def test_folders_and_depth(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from svd_core.config import InterpolatorConfig
-from svd_core.errors import FileFormatError, InputError, UnsupportedModelError, WeightsMismatchError
+from svd_core.errors import FileFormatError, InputError, NumericsError, UnsupportedModelError, WeightsMismatchError
 from svd_core.interpolation import Gap
 from svd_core.training.interpolator_clips import held_out
 from svd_core.training.interpolator_trials import clip_size
@@ -127,7 +127,7 @@ def test_foreign_files_are_refused(tmp_path: Path, base_file: Path, base: SvdMod
     poisoned = _random(RESIDUAL)
     poisoned.unet.out[2].bias.data[0] = float("nan")  # type: ignore[union-attr]
     save_interpolator(poisoned, damaged, base="", metadata={}, dtype=torch.float32)
-    with pytest.raises(FileFormatError, match=r"NaN or infinity in unet.out.2.bias"):
+    with pytest.raises(NumericsError, match=r"NaN or infinity in unet.out.2.bias"):
         load_interpolator_network(damaged)
 
 

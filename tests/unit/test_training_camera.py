@@ -26,7 +26,7 @@ from svd_core.training.camera_layers import chosen_layers, fresh_deltas, turned
 from svd_core.training.camera_loop import STATE_NAME
 from svd_core.training.camera_moves import target_of
 from svd_core.training.camera_recipe import BATCH, BUCKETS, RANK, law_for, steps_for
-from svd_core.training.camera_shipped import passes
+from svd_core.training.camera_shipped import passes, train_shipped
 from svd_core.training.camera_sources import SourceChoice
 from svd_core.training.camera_trials import COLUMNS, Readings
 from svd_core.training.diffusion import TrainingClips, diffusion_loss
@@ -256,6 +256,22 @@ def test_a_clip_is_shown_with_its_own_bucket_or_one_at_random(
     shown.clear()
     train_camera(options(tmp_path / "own", pictures), model=model)
     assert set(shown) == {7.0}
+
+
+def test_both_directions_ship_and_nothing_that_fails(
+    tmp_path: Path, pictures: Path, model: SvdModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(tmp_path, pictures)
+    monkeypatch.setattr(camera_shipped, "passes", lambda *_: True)
+    files = {move.preset: move.file for move in train_shipped(asked, presets=("pan_right",), model=model)}
+    right, left = (load_camera_lora(str(files[preset])) for preset in ("pan_right", "pan_left"))
+    assert all(torch.equal(left.deltas[path].up, -delta.up) for path, delta in right.deltas.items())
+    assert left.preset == "pan_left" and left.calibration is not None and right.calibration is not None
+    assert left.calibration.points[0][1] == pytest.approx(-right.calibration.points[-1][1], abs=1e-3)
+    monkeypatch.setattr(camera_shipped, "passes", lambda *_: False)
+    again = train_shipped(replace(asked, resume=True), presets=("pan_right",), model=model)
+    assert [move.file for move in again] == [None, None] and not list(tmp_path.rglob("shipped/*.safetensors"))
+    assert json.loads((tmp_path / "shipped" / "camera.json").read_text())["pan_left"]["shipped"] is False
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
