@@ -52,13 +52,17 @@ class SVDStudioContactSheet(io.ComfyNode):
         plan: Plan | None = None,
     ) -> io.NodeOutput:
         """Draw, write and show it."""
+        from ..svd_core.sweep.sheet_files import draw
+        from ..svd_core.sweep.sheets import SheetStyle
+
         try:
             folder = folder_of(sweep if plan is None else plan.name)
         except InputError as error:
             # Queued before the sweep was: the rest of the graph has its clip to make.
             return io.NodeOutput(_words(str(error)), "", ui=ui.PreviewText(str(error)))
-        pages, others = draw(folder, rows=rows, columns=columns, height=height, moving=moving)
-        subfolder = f"svd_sweeps/{folder.name}"
+        axes = {"rows": rows.strip() or None, "columns": columns.strip() or None}
+        pages, others = draw(folder, **axes, moving=moving, style=SheetStyle(height=height))
+        subfolder = f"{sweeping.root().name}/{folder.name}"
         shown = [ui.SavedResult(page.name, subfolder, io.FolderType.output) for page in pages]
         files = "\n".join(str(path) for path in [*pages, *others])
         return io.NodeOutput(_batch(pages), files, ui=ui.SavedImages(shown))
@@ -80,26 +84,6 @@ def folder_of(name: str) -> Path:
     return folder
 
 
-def draw(
-    folder: Path, *, rows: str = "", columns: str = "", height: int = 96, moving: bool = False
-) -> tuple[list[Path], list[Path]]:
-    """Write the sheet of a sweep into its folder: the pages, and the other files.
-
-    Raises:
-        InputError: nothing on record yet, or no such axis.
-        OutputError: the disk is full.
-    """
-    from ..svd_core.sweep.sheets import SheetStyle, read_sheet, write_moving, write_png
-    from ..svd_core.sweep.web_page import write_page
-
-    style = SheetStyle(height=height)
-    sheet = read_sheet(folder, rows=rows.strip() or None, columns=columns.strip() or None)
-    others = [write_page(sheet, folder / "sheet.html", folder.name, style)]
-    if moving:
-        others.append(write_moving(sheet, folder / "sheet.webp", style))
-    return write_png(sheet, folder / "sheet.png", style), others
-
-
 def fresh_sheet(folder: Path, name: str) -> Path:
     """The sheet's file of that name, drawn again if the record is newer.
 
@@ -108,6 +92,7 @@ def fresh_sheet(folder: Path, name: str) -> Path:
         OutputError: the disk is full.
     """
     from ..svd_core.sweep.manifest import FILE_NAME
+    from ..svd_core.sweep.sheet_files import draw
 
     sheet, record = folder / name, folder / FILE_NAME
     if not sheet.is_file() or not record.is_file() or sheet.stat().st_mtime <= record.stat().st_mtime:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..svd_core.sweep.plan import MOST_CELLS
 from . import sweeping
 from .host import ExecutionBlocker, io
 from .sweep_value import load_picture
 
 if TYPE_CHECKING:
     from ..svd_core.sweep.plan import Plan
-
-_MOST_CELLS = 100_000
 
 
 class _Anything(str):
@@ -44,7 +43,7 @@ class SVDStudioSweepCell(io.ComfyNode):
                     "cell",
                     default=0,
                     min=0,
-                    max=_MOST_CELLS - 1,
+                    max=MOST_CELLS - 1,
                     tooltip="The cell rendered when the graph is queued the ordinary way, counted from 0 in the order "
                     "of the plan. A sweep does not look at it; “put these values into my graph” in the sweep panel "
                     "sets it.",

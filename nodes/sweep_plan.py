@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from ..svd_core.sweep.plan import MOST_CELLS, Order
 from .choices import listed, verdict
 from .host import io
 
@@ -11,9 +12,8 @@ if TYPE_CHECKING:
     from ..svd_core.sweep.axes import Axis
 
 _COMBINE = ("product", "zip", "random")
-_ORDERS = ("grouped", "coarse", "given")
+_ORDERS = get_args(Order)
 _MAX_SEED = 2**63 - 1
-_MOST_CELLS = 100_000
 
 
 class SVDStudioSweepPlan(io.ComfyNode):
@@ -79,7 +79,7 @@ def _inputs() -> list[io.Input]:
             "limit",
             default=0,
             min=0,
-            max=_MOST_CELLS,
+            max=MOST_CELLS,
             optional=True,
             tooltip="At most so many clips; 0 makes all of them.",
         ),

@@ -28,6 +28,8 @@ def routes() -> dict[tuple[str, str], Handler]:
         ("GET", one): _json(lambda asked: sweeping.sweeps().detail(asked.id)),
         ("GET", f"{one}/cells"): _json(_cells),
         ("POST", f"{one}/star"): _json(_star),
+        # Where the links of sheet.html lead when the page comes from here and not from the disk.
+        ("GET", cell): _file(lambda asked: _playable(sweeping.sweeps().file(asked.id, asked.cell))),
         ("GET", f"{cell}/values"): _json(lambda asked: sweeping.sweeps().values(asked.id, asked.cell)),
         ("GET", f"{cell}/clip"): _file(lambda asked: _playable(sweeping.sweeps().clip(asked.id, asked.cell))),
         ("GET", f"{cell}/thumbnail"): _file(lambda asked: sweeping.sweeps().thumbnail(asked.id, asked.cell)),
@@ -92,7 +94,7 @@ async def _read(request: Any) -> _Asked:  # noqa: ANN401 - aiohttp's
     if request.method == "POST" and request.can_read_body:
         try:
             body = await request.json()
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             body = {}
     return _Asked(request, body if isinstance(body, dict) else {})
 
@@ -107,7 +109,9 @@ def _prompt(asked: _Asked) -> tuple[dict[str, Any], str]:
     from ..svd_core.errors import InputError, explain
 
     prompt, node = asked.body.get("prompt"), asked.body.get("plan_node")
-    if not isinstance(prompt, dict) or not all(isinstance(entry, dict) for entry in prompt.values()) or node is None:
+    nodes = prompt.values() if isinstance(prompt, dict) else ()
+    plain = all(isinstance(entry, dict) and isinstance(entry.get("inputs", {}), dict) for entry in nodes)
+    if not isinstance(prompt, dict) or not plain or node is None:
         remedy = "Queue the sweep from its plan node."
         raise InputError(explain("a prompt in API form and a plan_node", "something else", remedy))
     return prompt, str(node)

@@ -71,7 +71,9 @@ function widgetOf({ node, input }) {
 
 // Open the graph a finished clip carries.
 export async function openGraphOf(source, name) {
-  const blob = await (await fetch(source)).blob();
+  const answer = await fetch(source);
+  if (!answer.ok) throw new Error(`it is not there any more (${answer.status}).`);
+  const blob = await answer.blob();
   await app.handleFile(new File([blob], name, { type: blob.type }));
 }
 

@@ -62,6 +62,20 @@ def parse(settings: Mapping[str, Any], folder: Path, target: Path) -> argparse.N
     return options
 
 
+def check(settings: Mapping[str, Any], folder: Path, target: Path) -> None:
+    """Whether a cell can be made, as far as its words tell; no file is read, since a bad one costs its own cell.
+
+    Raises:
+        InputError: as `svd animate` would say it.
+    """
+    from .animate import settings_of
+
+    options = parse(settings, folder, target)
+    options.camera = [text for text in options.camera if not text.lower().endswith(".json")]
+    options.camera_lora, options.camera_folder, options.depth = [], [], None
+    settings_of(options)
+
+
 @cache
 def _parser() -> argparse.ArgumentParser:
     """Made once: a plan of ten thousand cells asks it ten thousand times."""

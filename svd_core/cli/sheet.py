@@ -21,10 +21,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw and say where."""
-    from .sweep import draw
+    from ..sweep.sheet_files import draw
 
     console = Console.of(options)
-    written = draw(Path(options.folder), moving=options.moving, rows=options.rows, columns=options.columns)
+    pages, others = draw(Path(options.folder), moving=options.moving, rows=options.rows, columns=options.columns)
+    written = [*pages, *others]
     console.result({"files": [str(path) for path in written]})
     for path in written:
         console.say(str(path))

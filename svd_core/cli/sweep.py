@@ -71,16 +71,16 @@ def check_cells(plan: Plan, template: AnimateTemplate, out: Path) -> None:
     Raises:
         InputError: a setting `svd animate` would refuse.
     """
-    from .cells import parse
+    from .cells import check
 
     if any(axis.name == "format" for axis in plan.axes):
         remedy = "Put it into the settings; one sweep has one format."
         raise InputError(explain("an option that changes the clip as an axis", "format", remedy))
     first = {axis.name: axis.values[0] for axis in plan.axes}
-    parse({**template.settings, **first}, plan.folder, out)
+    check({**template.settings, **first}, plan.folder, out)
     for axis in plan.axes:
         for value in axis.values[1:]:
-            parse({**template.settings, **first, axis.name: value}, plan.folder, out)
+            check({**template.settings, **first, axis.name: value}, plan.folder, out)
 
 
 def executor_for(plan: Plan, options: argparse.Namespace) -> tuple[Executor, list[str]]:
@@ -112,28 +112,17 @@ def executor_for(plan: Plan, options: argparse.Namespace) -> tuple[Executor, lis
         return RayExecutor(options.ray, make_render), [f"Ray ({options.ray})"]
     from ..sweep.local import LocalExecutor
 
+    from .models import resolve_device
+
     devices = options.device or _devices()
+    for device in devices:
+        resolve_device(device)
     return LocalExecutor(devices, make_render), devices
-
-
-def draw(folder: Path, *, moving: bool = False, **axes: str | None) -> list[Path]:
-    """PNG pages and the web page of a sweep, beside its manifest; also a webp in which all clips move.
-
-    Raises:
-        InputError: nothing recorded yet, or no such axis.
-    """
-    from ..sweep.sheets import SheetStyle, read_sheet, write_moving, write_png
-    from ..sweep.web_page import write_page
-
-    style = SheetStyle()
-    sheet = read_sheet(folder, **axes)
-    written = write_png(sheet, folder / "sheet.png", style)
-    written.append(write_page(sheet, folder / "sheet.html", sheet.title, style))
-    return [*written, write_moving(sheet, folder / "sheet.webp", style)] if moving else written
 
 
 def _make(plan: Plan, cells: Sequence[Cell], options: argparse.Namespace, console: Console) -> int:
     from ..sweep.run import run_plan
+    from ..sweep.sheet_files import draw
 
     out, started = Path(options.out), time.perf_counter()
     executor, places = executor_for(plan, options)
@@ -156,9 +145,9 @@ def _make(plan: Plan, cells: Sequence[Cell], options: argparse.Namespace, consol
         report.close()
     if progress.total > _MANY:
         console.note("Drawing the contact sheets.")
-    sheets = draw(out)
+    pages, others = draw(out)
     seconds = time.perf_counter() - started
-    told = {"seconds": round(seconds, 3), "folder": str(out), "sheets": [str(path) for path in sheets]}
+    told = {"seconds": round(seconds, 3), "folder": str(out), "sheets": [str(path) for path in (*pages, *others)]}
     console.result({**report.facts(), **told})
     console.say(f"{progress.made} made, {progress.kept} kept, {progress.failed} failed in {seconds:.0f} s: {out}")
     if progress.failed:

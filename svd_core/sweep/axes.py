@@ -21,7 +21,6 @@ _FORMS = '"values": [...], "range": [start, stop, step], "glob": "..." or "count
 _LAST_SEED = 2**63 - 1
 _LEADERS = ("model", "image", "camera", "camera_lora")
 _LEADING_KINDS = ("images", "camera", "lora files")
-_FILES = ("image", "model", "companion", "depth")
 _FILE_KINDS = ("images", "lora files")
 
 
@@ -41,10 +40,25 @@ class Axis:
         """Whether the expensive first half of a clip depends on it: the encoded picture, the model with its camera."""
         return self.name in _LEADERS or self.kind in _LEADING_KINDS
 
-    @property
-    def of_files(self) -> bool:
-        """Whether its values are files, called by their stems."""
-        return self.name in _FILES or self.kind in _FILE_KINDS
+    def label(self, value: Value) -> str:
+        """A value without the axis's name: a file by its stem, with the strength that stands behind a LoRA."""
+        found = self._file(value)
+        if found is None:
+            return str(value)
+        path, behind = found
+        # svd-xt-1.1 is a folder, and .1 no ending.
+        return (path.stem if path.suffix[1:2].isalpha() else path.name) + behind
+
+    def told(self, value: Value) -> str:
+        """`seed 3`, `hills`, `camera pan_right:8`: the label, and what it is a label of unless that is a file."""
+        return self.label(value) if self._file(value) else f"{self.name.replace('_', ' ')} {self.label(value)}"
+
+    def _file(self, value: Value) -> tuple[Path, str] | None:
+        from .contents import file_of
+
+        if self.kind is None or not isinstance(value, str):
+            return file_of(self.name, value, Path())
+        return (Path(value), "") if self.kind in _FILE_KINDS else None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", self.name):

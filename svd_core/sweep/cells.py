@@ -72,8 +72,8 @@ def cell_name(plan: str, values: Mapping[str, Any], varying: Sequence[Axis], pic
     for axis in varying:
         if axis.name != pictures:
             value = values[axis.name]
-            text = Path(value).stem if isinstance(value, str) and axis.of_files else str(value)
-            parts.append(text if isinstance(value, str) else f"{axis.name}{text}")
+            label = axis.label(value)
+            parts.append(label if isinstance(value, str) else f"{axis.name}{label}")
     return _shortened("_".join(safe(part) for part in parts))
 
 

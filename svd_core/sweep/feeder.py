@@ -83,6 +83,10 @@ class Feeder:
         Raises:
             HostGone: no answer; the next call tries again.
         """
+        with self.lock:
+            for sweep in self.sweeps:
+                if sweep.gone:
+                    sweep.wants("cancelled")
         self._collect()
         self._withdraw()
         self._feed()
@@ -134,9 +138,8 @@ class Feeder:
         with self.lock:
             del self.sent[prompt_id]
             sweep.index.refresh()
-            blocked, sweep.blocked = sweep.blocked, None
+            blocked, row.blocked = row.blocked, None
             if row.status == "done":
-                row.prompt_id = None
                 self._failures.pop(sweep.id, None)
                 self.measure(sweep, row, ended.seconds)
                 self.tell(sweep, row)
@@ -156,7 +159,6 @@ class Feeder:
             del self.sent[prompt_id]
             sweep.index.refresh()
             if row.status == "done":
-                row.prompt_id = None
                 self.measure(sweep, row, None)
             else:
                 sweep.back(row)

@@ -172,7 +172,9 @@ def _sweep_up(cells: Path) -> None:
         if rest.is_dir():
             shutil.rmtree(rest, ignore_errors=True)
         else:
-            rest.unlink(missing_ok=True)
+            # Windows keeps what a virus scanner still reads; the next run takes it.
+            with suppress(OSError):
+                rest.unlink()
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:

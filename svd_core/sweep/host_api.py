@@ -162,7 +162,7 @@ class HostApi:
                 return answer.read()
         except urllib.error.HTTPError:
             raise
-        except _BROKEN as error:
+        except (OSError, http.client.HTTPException) as error:
             raise self._gone(str(error)) from error
 
     def _gone(self, found: str) -> HostGone:

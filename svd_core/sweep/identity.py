@@ -29,7 +29,7 @@ def same_plan(known: Plan, wanted: Plan) -> bool:
 def another_plan(path: Path, known: Plan, wanted: Plan) -> str:
     """What sets two plans apart."""
     before, now = known.document(), wanted.document()
-    parts = [name for name in ("axes", "combine", "order", "limit") if before.get(name) != now.get(name)]
+    parts = [name for name in ("name", "axes", "combine", "order", "limit") if before.get(name) != now.get(name)]
     if before["template"] != now["template"]:
         parts.append(f"the graph{_changes(known, wanted)}")
     remedy = "Give the plan another name; the clips of the earlier one stay as they are."

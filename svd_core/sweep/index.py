@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +19,22 @@ METRICS = ("motion", "camera_error", "flicker", "colour_drift", "sharpness")
 
 @dataclass(slots=True)
 class Row:
-    """A cell and what is known of it; `prompt_id` while a host has it."""
+    """A cell and what is known of it; `prompt_id` while a host has it, "" while it is being handed over.
+
+    `blocked`: a sentence on why its clip could not be kept though nothing is wrong with the cell, until it is told on.
+    """
 
     cell: Cell
     status: Status = "waiting"
     record: Record | None = None
     prompt_id: str | None = None
+    blocked: str | None = None
 
     def metric(self, name: str) -> float | None:
-        """A number measured on its clip."""
+        """A number measured on its clip, None where there is none or it is not finite, which no JSON holds."""
         track = self.record.track if self.record is not None and self.status == "done" else None
         value: Any = (track or {}).get(name)
-        return float(value) if isinstance(value, int | float) else None
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 class Index:

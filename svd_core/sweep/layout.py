@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, choose_from, explain
@@ -15,7 +14,6 @@ from .manifest import Record
 
 # Beyond this a sheet has pages.
 _MOST_ROWS = 60
-_FILES = ("image", "model", "companion", "camera_lora")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +121,6 @@ def axes_of(records: Sequence[Record]) -> tuple[Axis, ...]:
     return tuple(Axis(name, tuple(values)) for name, values in found.items())
 
 
-def label(name: str, value: Value, *, of_files: bool = False) -> str:
-    """`seed 3`, `hills`, `camera pan_right:8`."""
-    if (of_files or name in _FILES) and isinstance(value, str):
-        return Path(value).stem
-    return f"{name.replace('_', ' ')} {value}"
-
-
 def _combinations(axes: Sequence[Axis], names: Sequence[str]) -> Iterator[dict[str, Value]]:
     """Every combination of the values of some axes, the last one fastest."""
     values = {axis.name: axis.values for axis in axes}
@@ -139,8 +130,7 @@ def _combinations(axes: Sequence[Axis], names: Sequence[str]) -> Iterator[dict[s
 def _told(axes: Sequence[Axis], chosen: Mapping[str, Value], between: str) -> str:
     """The labels of what varies."""
     varying = {axis.name: axis for axis in axes if len(axis.values) > 1}
-    told = ((varying[name], value) for name, value in chosen.items() if name in varying)
-    return between.join(label(axis.name, value, of_files=axis.of_files) for axis, value in told)
+    return between.join(varying[name].told(value) for name, value in chosen.items() if name in varying)
 
 
 def _place(axes: Sequence[Axis], values: Mapping[str, Any]) -> tuple[Any, ...]:

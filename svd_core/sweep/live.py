@@ -47,8 +47,6 @@ class Sweep:
         self.index.refresh()
         # Prompts at the host, and finished clips being measured: what must end before the folder is let go.
         self.busy = 0
-        # A sentence on why nothing can be written, until it is told on.
-        self.blocked: str | None = None
         self._held: ExitStack | None = None
         self._folder = SweepFolder(path)
         self._waiting: deque[Row] = deque()
@@ -62,6 +60,11 @@ class Sweep:
     def held(self) -> bool:
         """Whether this server works in the folder."""
         return self._held is not None
+
+    @property
+    def gone(self) -> bool:
+        """Whether somebody deleted the folder: what were written now would bring back a ruin of it."""
+        return not (self.path / PLAN).is_file()
 
     @property
     def standing(self) -> Standing:
@@ -104,7 +107,8 @@ class Sweep:
         self.state = replace(self.state, wish=wish, note=note)
         with suppress(SvdError):
             # A full disk is why it pauses; what the server knows until it ends is enough then.
-            write_state(self.path, self.state)
+            if not self.gone:
+                write_state(self.path, self.state)
 
     def retry(self) -> list[Row]:
         """Let the failed cells wait again."""
@@ -117,6 +121,8 @@ class Sweep:
         while self.state.wish == "running" and self._waiting:
             row = self._waiting.popleft()
             if row.status == "waiting" and row.prompt_id is None:
+                # Spoken for: a resume while the host is being asked must not send it a second time.
+                row.prompt_id = ""
                 return row
         return None
 
@@ -150,9 +156,7 @@ class Sweep:
         with suppress(OSError, ValueError, AttributeError):
             settings = json.loads(sidecar(clip).read_text(encoding="utf-8")).get("settings") or {}
         self._folder.record(row.cell, clip, settings=settings, seconds=seconds, track=track)
-        prompt_id = row.prompt_id
         self.index.refresh()
-        row.prompt_id = prompt_id
 
     def failed(self, row: Row, error: str, seconds: float | None = None) -> None:
         """Put on record why a cell has no clip.
@@ -160,6 +164,8 @@ class Sweep:
         Raises:
             InputError, OutputError: the record cannot be written.
         """
+        if self.gone:
+            raise InputError(explain(f"the folder of sweep {self.id}", "none", "Queue the sweep again."))
         self._folder.fail(row.cell, error, seconds)
         self.index.refresh()
 
@@ -170,7 +176,7 @@ class Sweep:
             return None
         clip = self.path / record.file
         # A record somebody wrote by hand must not lead elsewhere.
-        inside = ".." not in Path(record.file).parts and not Path(record.file).is_absolute()
+        inside = ".." not in Path(record.file).parts and not Path(record.file).anchor
         return clip if inside and clip.exists() else None
 
     def star(self, key: str, starred: bool) -> list[str]:

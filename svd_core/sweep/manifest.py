@@ -71,7 +71,7 @@ class Manifest:
         """Every readable line, oldest first; no file is no records."""
         try:
             stream = self.path.open("rb")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         with stream:
             for line in stream:
@@ -93,7 +93,7 @@ def parse_record(line: bytes) -> Record | None:
     """What a line says, None for one that is no record."""
     try:
         tree = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(tree, dict):
         return None
@@ -102,5 +102,9 @@ def parse_record(line: bytes) -> Record | None:
     if not isinstance(known.get("cell"), str) or known.get("status") not in ("done", "failed"):
         return None
     if not isinstance(known.get("index"), int) or not isinstance(known.get("values"), dict):
+        return None
+    if not all(isinstance(known.get(name) or "", str) for name in ("file", "sha256", "error")):
+        return None
+    if not isinstance(known.get("seconds") or 0, int | float) or not isinstance(known.get("track") or {}, dict):
         return None
     return Record(**known)

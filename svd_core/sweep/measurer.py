@@ -14,6 +14,9 @@ from .live import Sweep
 if TYPE_CHECKING:
     from ..camera.stack import CameraStack
 
+THUMBNAILS = "thumbnails"
+"""The folder of a sweep's small looping pictures, one a cell, named by its key."""
+
 Measured = Callable[[Sweep, Row, "float | None", Mapping[str, Any]], None]
 """What was found out about a clip that took so many seconds to render."""
 
@@ -51,7 +54,7 @@ class Measurer:
         clip = sweep.clip(row)
         if clip is None:
             return {}
-        make_thumbnail(clip, sweep.path / "thumbnails" / f"{row.cell.key}.webp")
+        make_thumbnail(clip, sweep.path / THUMBNAILS / f"{row.cell.key}.webp")
         return measure_clip(clip, self._asked(sweep, row))
 
     def _asked(self, sweep: Sweep, row: Row) -> CameraStack | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from itertools import islice, product
+from itertools import product
 
 Indices = tuple[int, ...]
 
@@ -55,7 +55,7 @@ def grouped(cells: Sequence[Indices], sizes: Sequence[int], leaders: Sequence[in
 
 def first(cells: Sequence[Indices], limit: int | None) -> list[Indices]:
     """At most `limit` cells."""
-    return list(islice(cells, limit))
+    return list(cells[:limit])
 
 
 def _unranked(number: int, sizes: Sequence[int]) -> Indices:

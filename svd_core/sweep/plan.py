@@ -139,7 +139,10 @@ def parse_plan(document: object, folder: Path) -> Plan:
     """
     fields = _object(document, "a plan")
     _known(fields, _KEYS, "a plan")
-    folder = folder / str(fields.get("folder", ""))
+    for name in ("name", "folder"):
+        if not isinstance(fields.get(name, ""), str):
+            raise InputError(explain(f"{name} as a text", repr(fields[name])[:80], "Correct or remove it."))
+    folder = folder / fields.get("folder", "")
     if fields.get("version") != VERSION:
         remedy = f'Write "version": {VERSION}.'
         raise InputError(explain(f"a plan of version {VERSION}", repr(fields.get("version")), remedy))
@@ -149,7 +152,7 @@ def parse_plan(document: object, folder: Path) -> Plan:
     if twice is not None:
         raise InputError(explain("axes of different names", f"{twice} twice", "Join or rename them."))
     plan = Plan(
-        name=str(fields.get("name") or "sweep"),
+        name=fields.get("name") or "sweep",
         template=_template(fields.get("template"), names),
         axes=axes,
         combine=_combine(fields.get("combine", "product")),
@@ -176,6 +179,8 @@ def _template(tree: object, axes: Sequence[str]) -> Template:
     if kind == "graph":
         _known(fields, ("kind", "prompt", "bindings"), "template")
         prompt = _object(fields.get("prompt"), "template.prompt")
+        for node, told in prompt.items():
+            _object(_object(told, f"node {node} of the prompt").get("inputs", {}), f"inputs of node {node}")
         bindings = _object(fields.get("bindings", {}), "template.bindings")
         return GraphTemplate(prompt, {axis: _places(prompt, axis, bindings.get(axis)) for axis in axes})
     raise InputError(choose_from("template.kind", kind, ("animate", "graph")))
@@ -191,10 +196,7 @@ def _places(prompt: Mapping[str, Any], axis: str, tree: object) -> tuple[tuple[s
         if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise InputError(explain(f"bindings.{axis} as [node id, input]", repr(pair)[:80], "Correct it."))
         node, name = cast("tuple[str, str]", tuple(pair))
-        inputs = _object(
-            _object(prompt.get(node), f"node {node} of the prompt").get("inputs"), f"inputs of node {node}"
-        )
-        if name not in inputs:
+        if name not in _object(prompt.get(node), f"node {node} of the prompt").get("inputs", {}):
             raise InputError(explain(f"an input of node {node} for {axis}", name, "Correct the binding."))
         places.append((node, name))
     if not places:
@@ -209,7 +211,7 @@ def _combine(tree: object) -> Literal["product", "zip"] | Draw:
         fields = cast("Mapping[str, Any]", tree)
         _known(fields, ("random", "seed"), "combine")
         count, seed = fields.get("random"), fields.get("seed", 0)
-        if isinstance(count, int) and isinstance(seed, int) and 1 <= count <= MOST_CELLS:
+        if type(count) is int and type(seed) is int and 1 <= count <= MOST_CELLS:
             return Draw(count, seed)
     expected = f'combine as "product", "zip" or {{"random": 1 .. {MOST_CELLS:,}, "seed": s}}'
     raise InputError(explain(expected, repr(tree)[:80], "Correct it."))

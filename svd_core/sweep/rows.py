@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from . import ROUTES
-from .axes import Axis, Value
 from .index import METRICS, Row
 from .live import Sweep
 from .plan import Plan
@@ -33,7 +31,7 @@ def detail(sweep: Sweep) -> dict[str, Any]:
 
 def axes(plan: Plan) -> list[dict[str, Any]]:
     """Names and labels."""
-    return [{"name": axis.name, "labels": [label(axis, value) for value in axis.values]} for axis in plan.axes]
+    return [{"name": axis.name, "labels": [axis.label(value) for value in axis.values]} for axis in plan.axes]
 
 
 def row_document(sweep: Sweep, row: Row) -> dict[str, Any]:
@@ -47,7 +45,7 @@ def row_document(sweep: Sweep, row: Row) -> dict[str, Any]:
         "cell": cell.key,
         "name": cell.name,
         "status": row.status,
-        "values": {axis.name: label(axis, cell.values[axis.name]) for axis in sweep.plan.axes},
+        "values": {axis.name: axis.label(cell.values[axis.name]) for axis in sweep.plan.axes},
         "clip": f"{place}/clip" if done else None,
         "thumbnail": f"{place}/thumbnail" if done else None,
         "error": record.error if record is not None and row.status == "failed" else None,
@@ -58,8 +56,3 @@ def row_document(sweep: Sweep, row: Row) -> dict[str, Any]:
         "starred": cell.key in sweep.stars,
         "prompt_id": row.prompt_id,
     }
-
-
-def label(axis: Axis, value: Value) -> str:
-    """A value without its axis's name; a file by its stem."""
-    return Path(value).stem if axis.of_files and isinstance(value, str) else str(value)

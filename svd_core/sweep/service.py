@@ -20,7 +20,7 @@ from .host_api import HostGone
 from .identity import another_plan, folder_name, same_plan
 from .index import Row
 from .live import Sweep, file_stamp
-from .measurer import Measurer
+from .measurer import THUMBNAILS, Measurer
 from .plan import load_plan
 from .rows import axes, brief, detail, row_document
 from .state import STATE, GraphFacts, State, write_graph, write_state
@@ -79,6 +79,7 @@ class Sweeps:
         told = estimate(planned.plan, path if known else None)
         return {
             "cells": told.total,
+            "done": told.total - told.clips,
             "axes": axes(planned.plan),
             "seconds": told.seconds,
             "bytes": told.bytes,
@@ -108,6 +109,9 @@ class Sweeps:
             elif path.exists() and any(entry.name not in _BARE for entry in path.iterdir()):
                 remedy = "Give the plan another name."
                 raise InputError(explain("a new folder for the sweep", f"{path} with files in it", remedy))
+            elif path.name in self._open and self._open[path.name].held:
+                remedy = "Wait until its last clip has ended, or give the plan another name."
+                raise InputError(explain("a new folder for the sweep", "one deleted while it was worked in", remedy))
             if path.name not in self._open or not self._open[path.name].held:
                 with open_folder(path, resume=True) as folder:
                     folder.remember(planned.plan.document())
@@ -216,6 +220,19 @@ class Sweeps:
             raise InputError(explain("a finished clip", f"none of cell {key}", "Wait for it, or retry the cell."))
         return clip
 
+    def file(self, name: str, file: str) -> Path:
+        """The clip of this name in the folder of clips, as the links of a sheet say it.
+
+        Raises:
+            InputError: no finished cell has it.
+        """
+        with self._sweep_of(name) as sweep:
+            rows = (row for row in sweep.index.rows if row.record and row.record.file == f"{CELLS}/{file}")
+            clip = next(filter(None, map(sweep.clip, rows)), None)
+        if clip is None:
+            raise InputError(explain(f"a clip of sweep {name}", f"none called {file!r}", "Draw the sheet again."))
+        return clip
+
     def thumbnail(self, name: str, key: str) -> Path:
         """The looping picture of a cell, made now if it was never made or the clip is newer.
 
@@ -225,8 +242,7 @@ class Sweeps:
         """
         from .measured import make_thumbnail
 
-        clip = self.clip(name, key)
-        target = clip.parent.parent / "thumbnails" / f"{key}.webp"
+        clip, target = self.clip(name, key), self.path(name) / THUMBNAILS / f"{key}.webp"
         if target.is_file() and target.stat().st_mtime >= clip.stat().st_mtime:
             return target
         return make_thumbnail(clip, target)
@@ -264,7 +280,7 @@ class Sweeps:
         except SvdError as error:
             if written or isinstance(error, OutputError):
                 # The disk's fault and not the cell's: it waits, and so do the others.
-                sweep.blocked = str(error)
+                row.blocked = str(error)
             raise
         return target
 
@@ -272,6 +288,7 @@ class Sweeps:
         return graph_sweep(prompt, plan_node, self.around.find, self.around.pictures())
 
     def _go_on(self, sweep: Sweep, client: str | None) -> dict[str, Any]:
+        begins = not sweep.held
         sweep.take()
         sweep.wants("running")
         measurer = self._measurer = self._measurer or Measurer(self.around.cameras, self._measured)
@@ -280,7 +297,8 @@ class Sweeps:
         if client:
             feeder.clients[sweep.id] = client
         feeder.add(sweep)
-        for row in sweep.index.rows:
+        # Those finished since it was taken are being measured already.
+        for row in sweep.index.rows if begins else ():
             if row.status == "done" and row.record is not None and row.record.track is None:
                 measurer.put(sweep, row, row.record.seconds)
         self._changed(sweep, None)
@@ -314,7 +332,7 @@ class Sweeps:
             try:
                 sweep.measured(row, seconds, track)
                 self._changed(sweep, row)
-            except SvdError as error:
+            except (SvdError, OSError) as error:
                 _log.warning("%s", error)
             finally:
                 sweep.busy -= 1

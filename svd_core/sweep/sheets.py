@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ _MOVING_FRAMES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """What a folder's manifest and plan say, laid out; `title`: the plan's name."""
+    """What a folder's manifest and plan say of some axes, laid out; `title`: the plan's name."""
 
     folder: Path
+    axes: tuple[Axis, ...]
     pages: tuple[Page, ...]
-    title: str = ""
+    title: str
 
     @property
     def records(self) -> list[Record]:
@@ -68,6 +70,7 @@ def read_sheet(folder: Path, *, rows: str | None = None, columns: str | None = N
         plan = load_plan(folder / PLAN)
     except SvdError:
         plan = None
+    records = _of_one_kind(plan, records)
     axes = _axes(plan, records)
     wanted = _wanted(plan, axes, records)
     if wanted is not None and rows is None and columns is None and sparse(axes, len(wanted)):
@@ -75,7 +78,8 @@ def read_sheet(folder: Path, *, rows: str | None = None, columns: str | None = N
     else:
         layout = Layout.choose(axes, rows, columns)
         drawn = tuple(part for page in pages(axes, records, layout, wanted) for part in _split(page))
-    return Sheet(folder=folder, pages=drawn, title=folder.resolve().name if plan is None else plan.name)
+    title = folder.resolve().name if plan is None else plan.name
+    return Sheet(folder=folder, axes=axes, pages=drawn, title=title)
 
 
 def write_png(sheet: Sheet, path: Path, style: SheetStyle) -> list[Path]:
@@ -123,6 +127,13 @@ def write_moving(sheet: Sheet, path: Path, style: SheetStyle, milliseconds: int 
     return path
 
 
+def _of_one_kind(plan: Plan | None, records: Sequence[Record]) -> list[Record]:
+    """Those with the axes of the plan, else with those of the last: clips of an edited plan may vary other things."""
+    names = None if plan is None else {axis.name for axis in plan.axes}
+    fitting = [record for record in records if record.values.keys() == names]
+    return fitting or [record for record in records if record.values.keys() == records[-1].values.keys()]
+
+
 def _axes(plan: Plan | None, records: Sequence[Record]) -> tuple[Axis, ...]:
     told = axes_of(records)
     if plan is None or sorted(axis.name for axis in plan.axes) != sorted(axis.name for axis in told):
@@ -148,7 +159,9 @@ def _forget_pages(path: Path, after: int) -> None:
     """Remove the pages of a longer sheet drawn before."""
     number = max(after, 1) + 1
     while (old := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-        old.unlink()
+        # Another drawing may be at it too, or a viewer hold it open: the new pages are whole all the same.
+        with suppress(OSError):
+            old.unlink()
         number += 1
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from ..video_io.atomic import atomic_file
 from .drawing import GONE, SheetStyle, caption, thumbnails_of
-from .layout import Page, label
+from .layout import Page
 from .manifest import Record
 from .sheets import Sheet
 from .thumbnails import data_uri, strip
@@ -37,30 +38,30 @@ a { color: inherit; }
 """
 
 
-def write_page(sheet: Sheet, path: Path, title: str, style: SheetStyle) -> Path:
+def write_page(sheet: Sheet, path: Path, style: SheetStyle) -> Path:
     """The sheet as a self-contained HTML file; clips are linked by their relative names.
 
     Raises:
         InputError, OutputError: it cannot be written.
     """
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.writelines(_lines(sheet, title, style))
+        stream.writelines(_lines(sheet, style))
     return path
 
 
-def _lines(sheet: Sheet, title: str, style: SheetStyle) -> Iterator[str]:
+def _lines(sheet: Sheet, style: SheetStyle) -> Iterator[str]:
     moving = len(sheet.records) <= _MOST_MOVING
-    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-    yield f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>"
+    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(sheet.title)}</title>'
+    yield f"<style>{_STYLE}</style></head><body>\n<h1>{escape(sheet.title)}</h1>"
     yield f"<p>{escape(sheet.told())}</p>\n"
     for page in sheet.pages:
         if page.title:
             yield f"<h2>{escape(page.title)}</h2>"
-        yield from _table(page, sheet.folder, style, moving)
+        yield from _table(page, sheet, style, moving)
     yield "</body></html>\n"
 
 
-def _table(page: Page, folder: Path, style: SheetStyle, moving: bool) -> Iterator[str]:
+def _table(page: Page, sheet: Sheet, style: SheetStyle, moving: bool) -> Iterator[str]:
     yield "<table>"
     if any(page.columns):
         heads = "".join(f"<th>{escape(name)}</th>" for name in page.columns)
@@ -70,24 +71,23 @@ def _table(page: Page, folder: Path, style: SheetStyle, moving: bool) -> Iterato
         yield f"<tr><th>{escape(name)}</th>"
         for column, record in enumerate(line):
             free = record is None and not page.missing(row, column)
-            yield "<td></td>" if free else f"<td>{_cell(record, folder, style, moving)}</td>"
+            yield "<td></td>" if free else f"<td>{_cell(record, sheet, style, moving)}</td>"
         yield "</tr>\n"
     yield "</tbody></table>\n"
 
 
-def _cell(record: Record | None, folder: Path, style: SheetStyle, moving: bool) -> str:
+def _cell(record: Record | None, sheet: Sheet, style: SheetStyle, moving: bool) -> str:
     if record is None:
         return f'<div class="hole">{caption(record)}</div>'
     if record.status == "failed" or record.file is None:
         return f'<div class="failed">{escape(caption(record))}</div>'
-    frames = thumbnails_of(record, folder, style.height, _MOVING_FRAMES if moving else style.strip)
+    frames = thumbnails_of(record, sheet.folder, style.height, _MOVING_FRAMES if moving else style.strip)
     if not frames:
         return f'<div class="hole">{GONE}</div>'
     picture = data_uri(frames if moving else [strip(frames)], _MILLISECONDS)
-    told = ", ".join(label(name, value) for name, value in record.values.items())
+    told = ", ".join(axis.told(record.values[axis.name]) for axis in sheet.axes if axis.name in record.values)
     words = escape(caption(record))
-    link = escape(record.file, quote=True)
     return (
-        f'<figure><a href="{link}"><img loading="lazy" src="{picture}" alt="{escape(told, quote=True)}" '
+        f'<figure><a href="{quote(record.file)}"><img loading="lazy" src="{picture}" alt="{escape(told, quote=True)}" '
         f'title="{escape(told, quote=True)}"></a><figcaption>{words}</figcaption></figure>'
     )

@@ -170,10 +170,13 @@ def _animation_rate(image: Image.Image, metadata: dict[str, Any]) -> Fraction | 
     milliseconds = sum(_frame_times(image))
     if not milliseconds:
         return stored_rate(metadata, None)
-    # Encoders drop frames equal to the one before, so the number of frames asked for counts where it is known.
-    stated = metadata.get("frames")
-    frames = stated if type(stated) is int and stated > 0 else int(getattr(image, "n_frames", 1))
-    return stored_rate(metadata, Fraction(1000 * frames) / Fraction(milliseconds))
+    present, stated = int(getattr(image, "n_frames", 1)), metadata.get("frames")
+    by_count = Fraction(1000 * present) / Fraction(milliseconds)
+    exact = stored_rate(metadata, None)
+    # Encoders drop frames equal to the one before: where the count disagrees, the number asked for may tell the rate.
+    if type(stated) is int and stated > 0 and stored_rate(metadata, by_count) != exact:
+        return stored_rate(metadata, Fraction(1000 * stated) / Fraction(milliseconds))
+    return stored_rate(metadata, by_count)
 
 
 def _frame_times(image: Image.Image) -> list[Fraction]:

@@ -106,6 +106,6 @@ def test_a_move_without_a_lora(results: dict[str, Any]) -> None:
     assert min(ours, theirs) > 0.9 > 0.4 > abs(plain), f"zooms of {ours:.2f}, {theirs:.2f} and without {plain:.2f} %"
     assert found["pipeline"] <= 5e-3, f"relative difference {found['pipeline']:.1e} from the pipeline, limit 5e-3"
     assert found["lora"] > 0.02, "a LoRA in some of the steps changed nothing"
-    assert found["mixed"] <= 5e-3, f"with a LoRA in some of the steps {found['mixed']:.1e} from the pipeline, limit 5e-3"
+    assert found["mixed"] <= 5e-3, f"LoRA in some of the steps: {found['mixed']:.1e}, limit 5e-3"
     assert "training-free" in found["summary"]
     assert found["counts"] == [[step, len(found["counts"])] for step in range(len(found["counts"]))]

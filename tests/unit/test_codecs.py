@@ -82,7 +82,7 @@ def test_unknown_choices_are_refused() -> None:
 
 
 def test_equal_small_clips_are_equal_files(tmp_path: Path) -> None:
-    """Sweeps compare clips by their bytes; with its macroblock tree libx264 wrote three in ten clips of this size otherwise."""
+    """Sweeps compare clips by their bytes; by its macroblock tree libx264 wrote three in ten of this size otherwise."""
     stills = torch.rand(14, 3, 9, 16, generator=torch.Generator().manual_seed(0))
     pixels = torch.nn.functional.interpolate(stills, size=(96, 96), mode="bicubic").clamp(0, 1).movedim(1, -1)
     written = {write_clip(Frames(pixels, Fraction(8)), tmp_path / "clip.mp4").read_bytes() for _ in range(12)}

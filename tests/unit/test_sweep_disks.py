@@ -174,9 +174,9 @@ def test_names_of_any_language_and_length(tmp_path: Path) -> None:
     assert (progress.made, progress.failed) == (2 * len(images), 0)
     assert len(states(out)) == 2 * len(images)
     assert run_plan(plan(2, images, tmp_path), out, workers(), resume=True).kept == 2 * len(images)
-    from svd_core.cli.sweep import draw
+    from svd_core.sweep.sheet_files import draw
 
-    assert (out / "sheet.html") in draw(out)
+    assert draw(out)[1] == [out / "sheet.html"]
 
 
 def test_pictures_of_one_content_have_a_clip_each(tmp_path: Path) -> None:

@@ -293,15 +293,30 @@ def test_sweeps_come_one_after_the_other(tmp_path: Path) -> None:
 def test_a_full_disk_pauses_and_blames_no_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (sweep,) = bench.sweeps
     bench.feeder.tick()
-    bench.host.begin()
-    sweep.blocked = "Expected room on the disk; found a full disk. Free some space."
+    bench.host.step()
+    # Both have ended when the feeder looks: the good one must not take the reason with it.
+    row = sweep.index.by_key[bench.host.mark(bench.host.begin())["cell"]]
+    row.blocked = "Expected room on the disk; found a full disk. Free some space."
     bench.host.end(Finished(status="failed", error="SVDStudioSaveClip: full"))
     bench.run()
     assert (
         sweep.standing == "paused"
         and sweep.state.note == "Expected room on the disk; found a full disk. Free some space."
     )
-    assert sweep.index.counts["waiting"] == 4 and records(sweep) == {}
+    assert sweep.index.counts == {"waiting": 3, "running": 0, "done": 1, "failed": 0} and len(records(sweep)) == 1
+
+
+def test_a_resume_while_a_prompt_is_handed_over_sends_it_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sweep,) = bench.sweeps
+    queue = bench.host.queue
+
+    def slow(prompt: dict[str, Any], told: dict[str, Any]) -> str:
+        sweep.take()
+        return queue(prompt, told)
+
+    monkeypatch.setattr(bench.host, "queue", slow)
+    bench.run()
+    assert sweep.index.counts["done"] == len(bench.host.prompts) == 4
 
 
 def test_a_record_that_cannot_be_written_pauses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

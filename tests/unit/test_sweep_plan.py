@@ -124,6 +124,7 @@ def test_zip_goes_side_by_side_and_limit_cuts() -> None:
     axes = [seeds(3), {"name": "fps", "values": [6, 8, 10]}, {"name": "solver", "values": ["euler"]}]
     rows = plan(axes=axes, combine="zip", order="given", limit=2).rows()
     assert rows == [{"seed": 0, "fps": 6, "solver": "euler"}, {"seed": 1, "fps": 8, "solver": "euler"}]
+    assert len(plan(axes=axes, combine="zip", limit=10**30).rows()) == 3
     with pytest.raises(InputError, match="one length"):
         plan(axes=[seeds(3), {"name": "fps", "values": [6, 8]}], combine="zip")
 
@@ -143,6 +144,9 @@ def test_zip_goes_side_by_side_and_limit_cuts() -> None:
         ({"combine": {"random": 0}}, "combine"),
         ({"order": "backwards"}, "grouped, coarse, given"),
         ({"limit": 0}, "limit"),
+        ({"combine": {"random": True}}, "combine"),
+        ({"name": 3}, "name as a text"),
+        ({"folder": None}, "folder as a text"),
         ({"template": {"kind": "film"}}, "animate, graph"),
         ({"template": {"kind": "animate", "setting": {}}}, "setting"),
         ({"axes": [seeds(1000), {"name": "fps", "range": [1, 1000, 1]}]}, "1,000,000"),
@@ -161,6 +165,26 @@ def test_graph_bindings_must_exist() -> None:
     for bindings in ({}, {"seed": ["4", "seed"]}, {"seed": ["3", "sed"]}, {"seed": [["3"]]}, {"seed": []}):
         with pytest.raises(InputError):
             plan(template={"kind": "graph", "prompt": prompt, "bindings": bindings}, axes=[seeds(2)])
+    for node in ("words", {"class_type": "Note", "inputs": None}):
+        with pytest.raises(InputError, match="node 4"):
+            plan(template={"kind": "graph", "prompt": {**prompt, "4": node}, "bindings": {}}, axes=[])
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "label", "told"),
+    [
+        (("seed", None), 3, "3", "seed 3"),
+        (("image", None), "photos/hills.png", "hills", "hills"),
+        (("model", None), "models/svd-xt-1.1", "svd-xt-1.1", "svd-xt-1.1"),
+        (("camera_lora", None), "loras/pan.safetensors:0.5", "pan:0.5", "pan:0.5"),
+        (("camera", None), "pan_right:8", "pan_right:8", "camera pan_right:8"),
+        (("picture", "images"), "a/b.png", "b", "b"),
+        (("image", "text"), "a.b", "a.b", "image a.b"),
+    ],
+)
+def test_labels(axis: tuple[str, str | None], value: Any, label: str, told: str) -> None:
+    one = Axis(axis[0], (value,), axis[1])
+    assert (one.label(value), one.told(value)) == (label, told)
 
 
 def test_plan_files(tmp_path: Path) -> None:

@@ -141,11 +141,15 @@ def test_clips_a_crash_left_unrecorded_are_taken_up(tmp_path: Path) -> None:
     assert (tmp_path / "cells/a_seed2.json").is_file()
 
 
+ODD = (b'"track": [1]', b'"track": "x"', b'"seconds": "x"', b'"file": 5', b'"error": ["x"]')
+
+
 def test_manifest_survives_rubbish_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = Manifest(tmp_path / "manifest.jsonl")
     assert list(manifest.records()) == []
     record = Record(cell="k", index=0, status="done", values={"seed": 1})
-    manifest.path.write_bytes(b'\xff\n[]\n{"cell": 3}\n{"cell": "half')
+    odd = b"".join(b'{"cell": "k", "index": 0, "status": "done", "values": {}, %s}\n' % more for more in ODD)
+    manifest.path.write_bytes(b'\xff\n[]\n{"cell": 3}\n' + b"[" * 100_000 + b"\n" + odd + b'{"cell": "half')
     manifest.append(record)
     assert list(manifest.records()) == [record]
     before = manifest.path.read_bytes()

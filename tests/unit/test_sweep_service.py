@@ -6,9 +6,10 @@ import errno
 import json
 import os
 import resource
+import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,11 @@ def test_from_the_button_to_the_last_number(server: Server) -> None:
     assert server.sweeps.clip("sweep", row["cell"]).name == "a_seed11.gif"
     thumbnail = server.sweeps.thumbnail("sweep", row["cell"])
     assert thumbnail.read_bytes()[8:12] == b"WEBP"
-    assert server.sweeps.estimate(two_by(2), "3")["resumable"]
+    assert server.sweeps.file("sweep", "a_seed11.gif") == server.sweeps.clip("sweep", row["cell"])
+    with pytest.raises(InputError, match="a clip of sweep"):
+        server.sweeps.file("sweep", "a_seed12.gif")
+    told = server.sweeps.estimate(two_by(2), "3")
+    assert told["resumable"] and told["done"] == 4
     states = [event["state"] for event in server.events]
     assert states[0] == "running" and states[-1] == "finished"
     statuses = [event["cell"]["status"] for event in server.events if event["cell"] and event["cell"]["index"] == 0]
@@ -176,12 +181,52 @@ def test_a_plan_that_was_edited_touches_nothing(server: Server) -> None:
     assert server.host.queued == 4
 
 
+def test_two_names_of_one_folder(server: Server) -> None:
+    server.start(1, name="a:b")
+    with pytest.raises(GraphError, match=r"another \(name\)"):
+        server.start(1, name="a_b")
+
+
+def test_a_clip_that_goes_while_it_is_measured(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError("no such clip")
+
+    monkeypatch.setattr("svd_core.sweep.live.Sweep.measured", gone)
+    server.start()
+    assert server.until("sweep", "finished")["counts"]["done"] == 4
+
+
 def test_a_folder_of_something_else_is_left_alone(server: Server) -> None:
     (server.root / "sweep").mkdir(parents=True)
     (server.root / "sweep" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match="another name"):
         server.start()
     assert server.sweeps.listed() == []
+
+
+def wait(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_folder_deleted_while_it_is_worked_in_stays_deleted(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All of them run, so that they come to save their clips.
+    monkeypatch.setattr(server.host, "placed", lambda: (set(server.host.waiting), set()))
+    server.host.hold.clear()
+    server.start(3)
+    wait(lambda: len(server.host.waiting) == 3)
+    shutil.rmtree(server.root / "sweep")
+    with pytest.raises(InputError, match="deleted while it was worked in"):
+        server.start(3)
+    server.host.hold.set()
+    wait(lambda: not server.busy("sweep"))
+    assert not (server.root / "sweep").exists() and not server.host.waiting
+    server.start(3)
+    assert server.until("sweep", "finished")["counts"]["done"] == 6
 
 
 def test_two_servers_one_folder(server: Server) -> None:

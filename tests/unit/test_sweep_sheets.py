@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_places_outside_the_plan_stay_free(tmp_path: Path) -> None:
     assert sheet.told() == "4 clips, 1 failed" and not sheet.pages[0].missing(1, 2)
     drawn = lines(draw_page(sheet.pages[0], folder, SheetStyle(height=48, strip=1)))
     assert len(drawn[0]) == 3 and all(len(found) <= 2 for found in drawn[1:])
-    write_page(sheet, folder / "sheet.html", "", SheetStyle(height=32))
+    write_page(sheet, folder / "sheet.html", SheetStyle(height=32))
     assert 'class="hole"' not in (folder / "sheet.html").read_text()
 
 
@@ -190,7 +191,8 @@ def test_png_pages_and_a_moving_sheet(tmp_path: Path) -> None:
 
 def test_the_web_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     folder = sweep_folder(tmp_path / "s")
-    path = write_page(read_sheet(folder), folder / "sheet.html", "a <b> sweep", SheetStyle(height=32))
+    sheet = replace(read_sheet(folder), title="a <b> sweep")
+    path = write_page(sheet, folder / "sheet.html", SheetStyle(height=32))
     text = path.read_text(encoding="utf-8")
     assert "a &lt;b&gt; sweep" in text and "&lt;no&gt; picture" in text and "<no>" not in text
     assert len(re.findall(r'src="data:image/webp;base64,', text)) == 4
@@ -204,7 +206,7 @@ def test_a_clip_deleted_since_is_a_hole(tmp_path: Path) -> None:
     (folder / "cells/1.webp").write_bytes(b"RIFF")
     sheet = read_sheet(folder)
     write_png(sheet, folder / "sheet.png", SheetStyle(height=32))
-    write_page(sheet, folder / "sheet.html", "", SheetStyle(height=32))
+    write_page(sheet, folder / "sheet.html", SheetStyle(height=32))
     write_moving(sheet, folder / "sheet.webp", SheetStyle(height=32))
 
 
@@ -257,6 +259,10 @@ def test_sweep_says_what_it_will_do(tmp_path: Path, capsys: pytest.CaptureFixtur
         ({"out": "x"}, "out"),
         ({"format": "avi"}, "format"),
         ({"size": "large"}, "--size"),
+        ({"camera": "pan_lefty:8"}, "pan_lefty"),
+        ({"camera": ["static", "zoom_in:fast"]}, "zoom_in:fast"),
+        ({"solver": "eulr"}, "eulr"),
+        ({"guidance": "linear:much"}, "linear:much"),
     ],
 )
 def test_bad_settings_are_found_before_anything_runs(
@@ -267,8 +273,34 @@ def test_bad_settings_are_found_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_device_that_is_not_there_is_found_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_plan(tmp_path)
+    assert_refused(run_here(capsys, "sweep", path, "--out", tmp_path / "out", "--device", "cuda:99"), "cuda:99")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sheet_of_an_edited_plan(tmp_path: Path) -> None:
+    folder = sweep_folder(tmp_path / "s")
+    values = [{"image": "a.png", "seed": 0, "fps": fps} for fps in (6, 8)]
+    for index, told in enumerate(values):
+        Manifest(folder / "manifest.jsonl").append(
+            Record(cell=f"n{index}", index=index, status="done", values=told, file="cells/0.webp")
+        )
+    # The plan of before: its own cells, and none of those that vary something else.
+    assert read_sheet(folder).told() == "4 clips, 1 failed, 1 to come"
+    document = json.loads((folder / "plan.json").read_text())
+    axes = [*document["axes"][:1], {"name": "seed", "values": [0]}, {"name": "fps", "values": [6, 8]}]
+    (folder / "plan.json").write_text(json.dumps({**document, "axes": axes}))
+    assert read_sheet(folder).told() == "2 clips, 2 to come"
+    (folder / "plan.json").unlink()
+    assert read_sheet(folder).told() == "2 clips"
+
+
 def test_sheet_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_refused(run_here(capsys, "sheet", tmp_path), "finished cells")
+    assert_refused(run_here(capsys, "sheet", picture(tmp_path / "a.png")), "finished cells")
     assert_refused(run_here(capsys, "sheet", sweep_folder(tmp_path / "s"), "--rows", "none"), "none")
 
 

@@ -447,3 +447,11 @@ def test_tags_stand_under_their_own_names_beside_ours(name: str, tmp_path: Path)
     else:
         found = Image.open(path / "0000.png").info
     assert {key: found[key] for key in tags} == tags
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_a_clip_longer_than_its_settings_keeps_its_rate(tmp_path: Path, suffix: str) -> None:
+    """Settings tell the frames that were sampled; retimed and joined clips have others."""
+    path = write_clip(Frames(smooth_clip(frames=9), Fraction(8)), tmp_path / f"clip{suffix}", {"frames": 5})
+    clip = read_clip(path)
+    assert (len(clip), clip.fps) == (9, 8)
