@@ -34,7 +34,7 @@ class SVDStudioInBetween(io.ComfyNode):
             "on from one: no other weights. More pictures make a chain, one picture a perfect loop. Works with this "
             "pack's and ComfyUI's own SVD MODEL.",
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
-            inputs=[*_sources(), *_method(), *_clip(), *_fine()],
+            inputs=[*_sources(), *_method(), *_frames(), *_motion(), *_fine()],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="All frames, each picture shown once."),
                 io.Float.Output("fps_out", display_name="fps", tooltip="Frames a second the file should play at."),
@@ -133,7 +133,7 @@ def _method() -> list[io.Input]:
     ]
 
 
-def _clip() -> list[io.Input]:
+def _frames() -> list[io.Input]:
     return [
         io.Combo.Input(
             "size",
@@ -158,6 +158,11 @@ def _clip() -> list[io.Input]:
             max=1000,
             tooltip="Frames from a picture to the next, both counted. SVD was trained on 14, SVD-XT on 25.",
         ),
+    ]
+
+
+def _motion() -> list[io.Input]:
+    return [
         io.Int.Input(
             "fps",
             default=7,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,7 @@ from ..svd_core.weights.fingerprint import base_fingerprint
 from .clips import Conditioning, Latent, as_conditioning
 from .conditioning import Wanted, conditioned, for_host, framed_picture, motion_lines
 from .decoding import decode_for_host
-from .host import VAE, ModelPatcher, both_ways_sampling, folder_paths, two_predictions, wrappers_on
+from .host import VAE, ModelPatcher, both_ways_sampling, check_interrupt, folder_paths, two_predictions, wrappers_on
 from .host_clip_vision import HostClipVision
 from .host_model import CLIP_FRAMES
 from .live import StepReport
@@ -189,7 +191,13 @@ def _tell(parts: Parts, wish: Wish, pair: Framed, gap: Gap, notices: list[str]) 
     )
     start = None
     if wish.flow_start:
-        start = flow_start(pair.pixels, wish.frames, wish.flow_start, lambda part: _encoded(encode, part))
+        start = flow_start(
+            pair.pixels,
+            wish.frames,
+            wish.flow_start,
+            lambda part: _encoded(encode, part),
+            on_frame=lambda *_: check_interrupt(),
+        )
         if start is None:
             notices.append(f"note: {UNRELATED}")
     return _Told(
@@ -291,19 +299,27 @@ def _shelf(
     if len(pairs) < 2 or prompt is None or node is None or node not in prompt:
         return None, {}
     inputs = prompt[node]["inputs"]
-    graph = {name: ancestry(prompt, inputs.get(name)) for name in ("model", "clip_vision", "vae")}
+    known: dict[str, str] = {}
+    graph = {name: _ancestry(prompt, inputs.get(name), known) for name in ("model", "clip_vision", "vae")}
     facts = {**wish.facts, "graph": graph, "weights": base_fingerprint(parts.model.model.diffusion_model)}
     marks = {gap: mark_of({**facts, "seed": gap.seed}, pair) for gap, pair in pairs.items()}
     return Shelf(Path(folder_paths.get_output_directory()) / _FOLDER), marks
 
 
-def ancestry(prompt: Mapping[str, Any], value: object) -> object:
-    """An input with everything that leads to it in place of its link, so that node numbers do not matter."""
+def _ancestry(prompt: Mapping[str, Any], value: object, known: dict[str, str]) -> object:
+    """An input with a digest of everything that leads to it in place of its link, so that node numbers do not matter.
+
+    `known` holds the digests of nodes met before: in a graph of diamonds there are more ways than nodes.
+    """
     if not isinstance(value, list) or len(value) != 2 or str(value[0]) not in prompt:
         return value
-    node = prompt[str(value[0])]
-    inputs = {name: ancestry(prompt, one) for name, one in node.get("inputs", {}).items()}
-    return {"node": node.get("class_type"), "inputs": inputs, "output": value[1]}
+    name = str(value[0])
+    if name not in known:
+        node = prompt[name]
+        inputs = {key: _ancestry(prompt, one, known) for key, one in node.get("inputs", {}).items()}
+        told = json.dumps([node.get("class_type"), inputs], sort_keys=True, default=str)
+        known[name] = hashlib.sha256(told.encode()).hexdigest()
+    return [known[name], value[1]]
 
 
 def _lines(wish: Wish, frames: int, count: int, reused: int) -> list[str]:

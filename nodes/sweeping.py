@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache
+from glob import escape
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def _pictures(pattern: str) -> list[str]:
     if (folder / plain).is_file():
         return [plain]
     if (folder / plain).is_dir():
-        plain = f"{plain.rstrip('/')}/*"
+        plain = f"{escape(plain.rstrip('/'))}/*"
     if not any(sign in plain for sign in _WILD):
         # Not there: say so.
         picture_path(plain)

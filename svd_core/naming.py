@@ -11,6 +11,8 @@ from .errors import InputError, explain
 _PLACE = re.compile(r"%([^%/\\]+)%")
 # What Windows forbids in a name, and what would lead to another folder.
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
+# Names Windows keeps for devices, whatever ending they have.
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
 _LONGEST_VALUE = 80
 _LISTED = 12
 # The letters other programs write dates with, longest first.
@@ -53,4 +55,5 @@ def _dated(form: str, now: datetime) -> str:
 
 def safe(text: str) -> str:
     """One part of a file name, at most 80 characters, that every system takes."""
-    return _FORBIDDEN.sub("_", text)[:_LONGEST_VALUE].strip(" .") or "_"
+    short = _FORBIDDEN.sub("_", text)[:_LONGEST_VALUE].strip(" .") or "_"
+    return f"{short}_" if short.partition(".")[0].lower() in _RESERVED else short

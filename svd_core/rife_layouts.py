@@ -1,6 +1,6 @@
 """The RIFE 4 files there are: one table of what sets them apart, and the rule that finds a file's row.
 
-The versions share one design (Huang et al. 2022, figure 2): blocks estimate flow and mask from coarse to fine, each
+The versions share one design (Huang et al. 2022): blocks estimate flow and mask from coarse to fine, each
 seeing both frames warped by what is known so far. They differ in activations, in how wide blocks are, in whether frames
 are encoded first, and in what a block hands to the next. All of it shows in names and shapes of the tensors; file names
 say nothing. No torch here: `svd inspect` reads headers only.

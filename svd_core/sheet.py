@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -22,6 +25,13 @@ _GAP = 4
 _TITLE_SIZE = 22
 _LABEL_SIZE = 15
 _ROW_GAP = 14
+# Of the usual systems; Pillow finds them by name wherever the system keeps them.
+_SYSTEM_FONTS = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "segoeui.ttf", "Arial Unicode.ttf"),
+    *("Arial.ttf", "NotoSansCJK-Regular.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf", "Hiragino Sans GB.ttc"),
+)
+# A code that no sign has: every font draws its box for it.
+_NO_SIGN = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +114,31 @@ def _heading(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, width: int) -> 
     write_line(draw, (left, top), row.caption, _LABEL_SIZE, _CAPTION, width - _MARGIN - left)
 
 
+def font_for(text: str, size: int) -> Any:  # noqa: ANN401 - Pillow has two kinds, with the same methods
+    """Pillow's own font; for signs it has not (any accent, any other script) the first of the system that has most."""
+    signs = {sign for sign in text if not sign.isascii()}
+    fonts = _fonts(size)[: None if signs else 1]
+    return max(fonts, key=lambda font: sum(_mask(font, sign) != _mask(font, _NO_SIGN) for sign in signs))
+
+
+def _mask(font: Any, sign: str) -> bytes:  # noqa: ANN401 - as above
+    return bytes(font.getmask(sign))
+
+
+@cache
+def _fonts(size: int) -> list[Any]:
+    fonts: list[Any] = [ImageFont.load_default(size)]
+    for name in _SYSTEM_FONTS:
+        with suppress(OSError):
+            fonts.append(ImageFont.truetype(name, size))
+    return fonts
+
+
 def write_line(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], room: int
 ) -> int:
     """Write one line into `room` pixels, cut with an ellipsis; returns where it ends."""
-    font = ImageFont.load_default(size)
+    font = font_for(text, size)
     lengths = range(len(text), 0, -1)
     cuts = (text if kept == len(text) else text[:kept] + "..." for kept in lengths)
     shown = next((cut for cut in cuts if draw.textlength(cut, font) <= room), "")

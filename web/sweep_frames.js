@@ -44,7 +44,10 @@ class VideoFrames extends Kept {
   static async open(blob, frames, fps, width) {
     const video = document.createElement("video");
     Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: URL.createObjectURL(blob) });
-    await event(video, "loadeddata");
+    await event(video, "loadeddata").catch((error) => {
+      URL.revokeObjectURL(video.src);
+      throw error;
+    });
     const rate = fps || (frames ? frames / video.duration : await rateOf(video));
     const clip = new VideoFrames(frames || Math.max(1, Math.round(video.duration * rate)), rate);
     return Object.assign(clip, { video, width: Math.min(width, video.videoWidth) });

@@ -23,6 +23,7 @@ EaseName = Literal["linear", "in", "out", "in-out", "hold"]
 """How the way is spread over a move's range: evenly, rising from rest, falling to rest, both, or all of it in the first
 half and rest in the second."""
 EASES: tuple[EaseName, ...] = get_args(EaseName)
+_POINTS = "0:0, 0.5:0.2, 1:1"
 
 Ease = EaseName | CurvePoints
 """A named ease, or points `place:part of the way` over the range; parts beyond 0 and 1 overshoot."""
@@ -57,7 +58,7 @@ def check_ease(ease: Ease) -> Ease:
         InputError: a name that does not exist.
     """
     if isinstance(ease, str) and ease not in EASES:
-        raise InputError(choose_from("ease", ease, [*EASES, "points such as 0:0, 0.5:0.2, 1:1"]))
+        raise InputError(choose_from("ease", ease, [*EASES, f"points such as {_POINTS}"]))
     return ease
 
 
@@ -68,7 +69,9 @@ def parse_ease(text: str) -> Ease:
         InputError: neither.
     """
     named = text.strip()
-    return CurvePoints.parse(named, "an ease's points as place:part of the way") if ":" in named else _named(named)
+    if ":" not in named:
+        return _named(named)
+    return CurvePoints.parse(named, "an ease's points as place:part of the way", _POINTS)
 
 
 def ease_text(ease: Ease) -> str:
@@ -136,7 +139,7 @@ def _named(name: str) -> EaseName:
     for known in EASES:
         if name == known:
             return known
-    raise InputError(choose_from("ease", name, [*EASES, "points such as 0:0, 0.5:0.2, 1:1"]))
+    raise InputError(choose_from("ease", name, [*EASES, f"points such as {_POINTS}"]))
 
 
 def _narrow(

@@ -129,7 +129,7 @@ def _carry(move: Move, frames: int, fps: float, base: str | None, find: Finder, 
     if move.preset is None:
         assert move.lora is not None
         strength = _level(mean_speeds(speeds(frames, move.frames, move.ease, move.parts)) * move.speed)
-        note = f"{move.lora.name}: strength {move.speed:g}."
+        note = f"{move.lora.name}: strength {move.speed:g}.{_doubts(move.lora)}"
         return _Carried(note=note, placed=Placed(move.lora, strength, move.steps))
     preset = find_preset(move.preset)
     found = _found(move, base, find)
@@ -165,7 +165,7 @@ def _by_lora(move: Move, lora: CameraLora, frames: int, fps: float, depth: bool)
     trust = "by its calibration" if lora.calibration is not None and preset.sign else "not calibrated"
     peak = float(strength[strength.abs().argmax()]) if isinstance(strength, Tensor) else strength
     note = f"{_amount(move, preset)}: LoRA {lora.name}, strength {peak:.3g}{'' if preset.sign == 0 else f' {trust}'}."
-    note += _short_of(move, preset, lora, frames, fps)
+    note += _short_of(move, preset, lora, frames, fps) + _doubts(lora)
     steps = _steps(move, preset, frames, fps, depth)
     return _Carried(note=note, placed=Placed(lora, strength, move.steps), steps=steps)
 
@@ -180,6 +180,11 @@ def _strength(move: Move, preset: Preset, lora: CameraLora, frames: int, fps: fl
     table = lora.calibration
     # The LoRA moves so much a frame, whatever rate the frames are played at.
     return _level(torch.tensor([table.strength_for(value * table.fps / fps) for value in pace.tolist()]))
+
+
+def _doubts(lora: CameraLora) -> str:
+    """What reading the file found doubtful."""
+    return "".join(f" Warning: {warning}." for warning in lora.warnings)
 
 
 def _pace(move: Move, frames: int) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, explain
+from ..errors import InputError, choose_from, explain
 from . import options as words
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..interpolation import Engine
 
 _SVD, _RIFE = "svd", "rife"
+_WITH_FILES = ("flow:FILE", "rife:FILE", "svd", "svd:FILE")
 
 
 def add_rife_options(group: argparse._ArgumentGroup) -> None:
@@ -52,9 +54,10 @@ def resolve_engine(options: argparse.Namespace, device: torch.device) -> str | E
 
         return load_video_engine(file or "nano", base=options.base, device=device)
     if kind == _RIFE:
-        if not file:
+        if not Path(file).exists() or not file:
+            found = f"nothing at {file}" if file else f"--engine {options.engine}"
             remedy = "Write for example --engine rife:flownet.pkl."
-            raise InputError(explain("a file of RIFE weights", f"--engine {options.engine}", remedy))
+            raise InputError(explain("a file of RIFE weights", found, remedy))
         from ..weights.rife import load_interpolator
         from .models import resolve_dtype
 
@@ -65,4 +68,8 @@ def resolve_engine(options: argparse.Namespace, device: torch.device) -> str | E
         from ..interpolation.refiner import load_refiner
 
         return Flow(load_refiner(file), options.flow_scale) if file else flow_engine(options.flow_scale)
+    from ..interpolation.retime import ENGINES
+
+    if options.engine not in ENGINES:
+        raise InputError(choose_from("--engine", options.engine, [*ENGINES, *_WITH_FILES]))
     return options.engine

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, explain
+from ..errors import FileFormatError, InputError, explain
 from . import options as words
 from .engines import add_rife_options
 from .output import Console
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..interpolation import Plan, Report
     from ..video_io import ClipInfo
-
-_MOST_FACTOR = 1000
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -71,7 +69,7 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("time")
     group.add_argument(
         "--factor",
-        type=words.rate("--factor"),
+        type=words.factor("--factor"),
         metavar="N",
         help="frames for one source frame: 2, 2.5, 60/24; default 2",
     )
@@ -226,8 +224,13 @@ def _write(
         silent = target.with_name(f".{target.stem[:60]}.{uuid.uuid4().hex[:8]}{target.suffix}")
         try:
             write_frames(pixels(), silent, out_rate, settings)
-            with atomic_file(target) as temporary:
-                add_sound(silent, source, temporary, container)
+            try:
+                with atomic_file(target) as temporary:
+                    add_sound(silent, source, temporary, container)
+            except FileFormatError as error:
+                silent.replace(target)
+                console.note(f"{target} has no sound. {error}")
+                return None
         finally:
             with suppress(OSError):
                 silent.unlink()

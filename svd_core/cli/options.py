@@ -38,6 +38,11 @@ def whole(option: str, lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def factor(option: str) -> Callable[[str], Fraction]:
+    """A parser of frames made of one: `2`, `2.5` or `60/24`."""
+    return rate(option, "frames for one", "2, 2.5 or 60/24")
+
+
 def number(option: str, lowest: float, highest: float) -> Callable[[str], float]:
     """A parser of numbers in `lowest .. highest`."""
 
@@ -54,8 +59,10 @@ def number(option: str, lowest: float, highest: float) -> Callable[[str], float]
     return parse
 
 
-def rate(option: str) -> Callable[[str], Fraction]:
-    """A parser of frame rates: `7`, `12.5` or `30000/1001`."""
+def rate(
+    option: str, unit: str = "frames a second", example: str = "8, 23.976 or 30000/1001"
+) -> Callable[[str], Fraction]:
+    """A parser of frame rates, `7`, `12.5` or `30000/1001`, or of other ratios in a `unit` with an `example`."""
 
     def parse(text: str) -> Fraction:
         try:
@@ -64,8 +71,8 @@ def rate(option: str) -> Callable[[str], Fraction]:
         except (ValueError, ZeroDivisionError):
             value = Fraction(0)
         if not 0 < value <= 1000:
-            expected = f"{option} as frames a second in 0 .. 1000"
-            raise InputError(explain(expected, repr(text), "Write for example 8, 23.976 or 30000/1001."))
+            expected = f"{option} as {unit}, above 0 and up to 1000"
+            raise InputError(explain(expected, repr(text), f"Write for example {example}."))
         return value
 
     return parse

@@ -20,7 +20,7 @@ def add_retiming(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("frame rate")
     group.add_argument(
         "--interpolate",
-        type=words.rate("--interpolate"),
+        type=words.factor("--interpolate"),
         metavar="N",
         help="frames for one of the model's, e.g. 2, 2.5 or 4: the clip plays as long as without, and smoother",
     )

@@ -15,7 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("folder", metavar="DIR", help="the folder of a sweep")
     parser.add_argument("--rows", metavar="AXIS", help="what runs down")
     parser.add_argument("--columns", metavar="AXIS", help="what runs across; other axes turn the pages")
-    parser.add_argument("--moving", action="store_true", help="also sheet.webp, in which every clip plays")
+    parser.add_argument(
+        "--moving", action="store_true", help="also sheet.webp: the first page, in which every clip plays"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document with the files")
 
 

@@ -111,7 +111,6 @@ def executor_for(plan: Plan, options: argparse.Namespace) -> tuple[Executor, lis
 
         return RayExecutor(options.ray, make_render), [f"Ray ({options.ray})"]
     from ..sweep.local import LocalExecutor
-
     from .models import resolve_device
 
     devices = options.device or _devices()

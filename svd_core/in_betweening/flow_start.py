@@ -32,8 +32,12 @@ def check_freedom(value: float) -> float:
     return value
 
 
-def flow_start(pair: Tensor, frames: int, freedom: float, encode: Encode) -> Start | None:
+def flow_start(
+    pair: Tensor, frames: int, freedom: float, encode: Encode, on_frame: Callable[[int, int], None] | None = None
+) -> Start | None:
     """Where a clip of `frames` between pictures `2 3 H W` in [0, 1] starts; None if no motion leads to the second.
+
+    `on_frame` is told (done, total) after every frame drawn; an exception of it ends the work.
 
     The idea is SDEdit's (arXiv:2108.01073): noise of a middling level keeps where things lie, and the network draws
     them anew. Levels follow the resolution as in `camera.fallback`.
@@ -42,6 +46,6 @@ def flow_start(pair: Tensor, frames: int, freedom: float, encode: Encode) -> Sta
     if is_cut(pictures[0], pictures[1]):
         return None
     plan = Plan(factor=Fraction(frames - 1))
-    drawn = interpolate(Frames(pictures, Fraction(1)), plan, cut_guard="off").pixels
+    drawn = interpolate(Frames(pictures, Fraction(1)), plan, cut_guard="off", on_frame=on_frame).pixels
     latents = encode(drawn.movedim(-1, 1) * 2 - 1)
     return Start(latents=latents, sigma=levels(latents.shape[-2], latents.shape[-1], freedom).start)

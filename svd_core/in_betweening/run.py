@@ -17,7 +17,7 @@ from ..settings import AnimateSettings, ResolvedSettings
 from ..source_image import ImageLike, to_pixels
 from ..types import Frames
 from ..weights.build import SvdModel
-from ..weights.fingerprint import base_fingerprint
+from ..weights.fingerprint import base_fingerprint, latent_fingerprint
 from .chain import Gap, Shelf, around, gaps, joined, mark_of, put_back
 from .flow_start import check_freedom
 from .gap import sample_gap
@@ -160,6 +160,7 @@ def _marks(model: SvdModel, settings: InBetweenSettings, pairs: Mapping[Gap, Ten
     same = {
         "config": model.config.to_json(),
         "weights": base_fingerprint(model.unet),
+        "latents": latent_fingerprint(model),
         "computed": f"{parameter.dtype} {parameter.device.type}",
         "bounded": settings.bounded,
         "flow_start": settings.flow_start,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .flow import both_flows
-from .resample import inside, positions, read, resize
+from .resample import inside, positions, read, resize, where_flow_runs
 
 _UNEXPLAINED = 0.9
 _OTHER_COLOURS, _PARTLY_EXPLAINED = 0.5, 0.85
@@ -93,7 +93,7 @@ def is_repeat(first: Tensor, second: Tensor) -> bool:
 
 def small(frame: Tensor) -> Tensor:
     """`H W C` as a picture `1 3 h w` with a shorter side of at most 96 pixels."""
-    picture = seen(frame)
+    picture = seen(where_flow_runs(frame))
     height, width = picture.shape[-2:]
     scale = _JUDGED_SIDE / min(height, width)
     return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else picture

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError, explain
 from .refiner import Refiner, refined, shipped
+from .resample import where_flow_runs
 from .synthesis import PairMotion, draw, draw_with_evidence, find_motion
 
 _COLOURS = 3
@@ -84,7 +85,8 @@ class Flow:
     def between(self, gaps: Sequence[Gap]) -> Iterator[Tensor]:
         """See `Engine.between`."""
         for gap in gaps:
-            first, second = (_weighed(frame.permute(2, 0, 1)[None].float()) for frame in (gap.first, gap.second))
+            frames = (where_flow_runs(frame) for frame in (gap.first, gap.second))
+            first, second = (_weighed(frame.permute(2, 0, 1)[None].float()) for frame in frames)
             motion = find_motion(_seen(first), _seen(second), self._scale)
             for time in gap.times:
                 made = self._drawn(first, second, motion, time)

@@ -31,7 +31,7 @@ class Plan:
     keep_duration: the last frame is held for its own duration, so that N frames become N * factor, rounded up.
     times: instead of even steps, the times in (0, 1) to show between every two frames, besides the source frames.
     ease: speed over the whole clip: "in" starts slowly, "out" ends slowly, "in-out" both.
-    dedupe: frames equal to the one before (animation on twos and threes) count as one, at the time of the first.
+    dedupe: frames that repeat the one shown (animation on twos and threes) count as one, at the time of the first.
     pairs, pairs_mode: left frames of the pairs that alone are interpolated ("only") or are not ("skip").
     """
 

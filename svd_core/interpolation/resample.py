@@ -12,6 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def where_flow_runs(frame: Tensor) -> Tensor:
+    """A tensor where motion can be found: Apple's GPUs have neither float64 nor bicubic reading."""
+    return frame.cpu() if frame.device.type == "mps" else frame
+
+
 def positions(height: int, width: int, like: Tensor) -> Tensor:
     """Pixel centres `1 2 H W` as (x, y), counted from the middle of the frame so that affine maps stay small."""
     x = torch.arange(width, device=like.device, dtype=torch.float32) - (width - 1) / 2

@@ -147,6 +147,8 @@ class _Course:
     cut_guard: str
     device: torch.device | None
     report: Report
+    # The last source frame that was shown or gave motion as the right one of two.
+    used: int = -1
 
     def run(self, frames: Iterable[Tensor], count: int) -> Iterator[Shown]:
         """All frames of the result."""
@@ -182,16 +184,15 @@ class _Course:
         """Frames with their times; repeats are skipped, or count as themselves where they stand long."""
         held: _Key | None = None
         seen = 0
-        previous: Tensor | None = None
         for index, pixels in enumerate(frames):
             seen = index + 1
-            if self.plan.dedupe and previous is not None and is_repeat(previous, pixels):
+            # Against the frame that is shown, not the one before: a slow fade is no repetition.
+            if self.plan.dedupe and held is not None and is_repeat(held.pixels, pixels):
                 self.report.repeats += 1
-                previous = pixels
                 continue
-            if held is not None and previous is not None and index - held.time > _LONGEST_HOLD:
+            if held is not None and index - held.time > _LONGEST_HOLD:
                 yield _Key(held.pixels, index - 1)
-            held, previous = _Key(pixels, index), pixels
+            held = _Key(pixels, index)
             yield held
         if seen != length:
             raise InputError(explain(f"{length} frames", str(seen), "The clip is shorter or longer than it says."))
@@ -200,11 +201,9 @@ class _Course:
         """What is shown at times from `left` up to, not including, `right`."""
         stretch, parts = _Stretch(), list[float]()
         span, choice = right.time - left.time, None
-        reached = False
         for time in times.before(Fraction(right.time)):
             part = (time - left.time) / span
             if part * span < _SAME_TIME:
-                reached = True
                 stretch.slots.append((left, False))
             elif (1 - part) * span < _SAME_TIME:
                 stretch.slots.append((right, False))
@@ -215,10 +214,13 @@ class _Course:
                 else:
                     stretch.slots.append((None, False))
                     parts.append(float(part))
-        self.report.dropped += int(not reached and choice is None)
         if parts and choice is not None and not isinstance(choice, str):
             stretch.engine, stretch.home = choice, left.pixels.device
             stretch.gap = Gap(self._moved(left), self._moved(right), tuple(parts))
+        shown = {key.time for key, _ in stretch.slots if key is not None}
+        self.report.dropped += int(stretch.gap is None and left.time not in shown and left.time != self.used)
+        if stretch.gap is not None or right.time in shown:
+            self.used = right.time
         return stretch
 
     def _emit(self, stretches: list[_Stretch]) -> Iterator[Shown]:

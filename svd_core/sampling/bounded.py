@@ -3,7 +3,8 @@
 The network is run in both directions of time: forwards from the first picture, and, on the clip reversed along its
 frames, from the last one. No layer knows more of time than the order of the frames, so nothing in it changes. Like the
 solvers, a method is a generator that yields after every step; seeds, progress, cancelling and checks belong to the
-loop. Clips are `t c h w`, one at a time; sigmas are scalars in float64 on the CPU.
+loop. Clips are `t c h w`, one at a time; sigmas are scalars in float64 on the CPU. The steps of MPD and the length of
+TRF's early phase follow accounts of the papers, not the papers themselves: defaults may differ from the authors'.
 """
 
 from __future__ import annotations

@@ -19,8 +19,10 @@ class CurvePoints:
     points: tuple[tuple[float, float], ...]
 
     @staticmethod
-    def parse(text: str, what: str = "guidance `points` as place:weight") -> CurvePoints:
-        """Read `0:1, 0.5:3, 1:1`; `what` names it in the message of an error.
+    def parse(
+        text: str, what: str = "guidance `points` as place:weight", example: str = "0:1, 0.5:3, 1:1"
+    ) -> CurvePoints:
+        """Read `0:1, 0.5:3, 1:1`; `what` names it in the message of an error, `example` shows one that fits.
 
         Raises:
             InputError: not of that form, places outside 0 .. 1 or not ascending.
@@ -34,7 +36,7 @@ class CurvePoints:
         fine = all(0 <= place <= 1 and math.isfinite(weight) for place, weight in points)
         if not points or not fine or any(b <= a for a, b in pairwise(places)):
             expected = f"{what} with places ascending from 0 to 1"
-            raise InputError(explain(expected, repr(text), "Write for example 0:1, 0.5:3, 1:1."))
+            raise InputError(explain(expected, repr(text), f"Write for example {example}."))
         return CurvePoints(points)
 
     def weights(self, frames: int) -> Tensor:

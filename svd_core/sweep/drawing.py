@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..errors import FileFormatError, InputError
-from ..sheet import write_line
+from ..sheet import font_for, write_line
 from .layout import Page
 from .manifest import Record
 from .thumbnails import frames_of, strip
@@ -141,7 +140,7 @@ def _label_width(labels: Sequence[str], height: int) -> int:
     lines = [line for label in labels for line in label.splitlines()]
     if not any(lines):
         return 0
-    widest = max(round(_font(_TEXT).getlength(line)) + 1 for line in lines)
+    widest = max(round(font_for(line, _TEXT).getlength(line)) + 1 for line in lines)
     return max(_NARROWEST, min(widest, _WIDEST if height < 8 * _LINE else _WIDEST // 2))
 
 
@@ -166,16 +165,11 @@ def _wrapped(line: str, width: int) -> list[str]:
     words, lines = line.split(), [""]
     for word in words:
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _font(_TEXT).getlength(longer) > width:
+        if lines[-1] and font_for(longer, _TEXT).getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer
     return lines
-
-
-@cache
-def _font(size: int) -> Any:  # noqa: ANN401 - Pillow has two kinds, with one method that is used here
-    return ImageFont.load_default(size)
 
 
 def _tile(record: Record | None, folder: Path, style: SheetStyle, thumbnails: Thumbnails | None) -> Image.Image | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import InputError, SvdError, explain
+from ..errors import FileFormatError, InputError, SvdError, explain
 from ..video_io.atomic import atomic_file, output_error
 from .cells import Cell
 from .hash_store import file_hash
@@ -75,14 +75,19 @@ class SweepFolder:
         seconds: float | None = None,
         track: Mapping[str, Any] | None = None,
     ) -> Record:
-        """Write the sidecar of a finished clip, then its line in the manifest."""
+        """Write the sidecar of a finished clip, then its line in the manifest.
+
+        Raises:
+            FileFormatError: the clip cannot be read back.
+            InputError, OutputError: the record cannot be written.
+        """
         record = Record(
             cell=cell.key,
             index=cell.index,
             status="done",
             values=cell.values,
             file=clip.relative_to(self.path).as_posix(),
-            sha256=clip_hash(clip),
+            sha256=_clip_hash(clip),
             seconds=seconds,
             track=track,
         )
@@ -156,14 +161,18 @@ def sidecar(clip: Path) -> Path:
     return clip.with_name(f"{clip.name}.json") if clip.is_dir() else clip.with_suffix(".json")
 
 
-def clip_hash(clip: Path) -> str:
+def _clip_hash(clip: Path) -> str:
     """SHA-256 of a file, or of the names and hashes of a folder's frames."""
-    if not clip.is_dir():
-        return file_hash(clip)
-    digest = hashlib.sha256()
-    for frame in sorted(clip.iterdir()):
-        digest.update(f"{frame.name}:{file_hash(frame)};".encode())
-    return digest.hexdigest()
+    try:
+        if not clip.is_dir():
+            return file_hash(clip)
+        digest = hashlib.sha256()
+        for frame in sorted(clip.iterdir()):
+            digest.update(f"{frame.name}:{file_hash(frame)};".encode())
+        return digest.hexdigest()
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise FileFormatError(explain(f"the clip just made at {clip}", found, "Make the cell again.")) from error
 
 
 def _sweep_up(cells: Path) -> None:

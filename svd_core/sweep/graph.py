@@ -7,7 +7,7 @@ artist's graph, so a host's cache holds everything two cells share.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +100,13 @@ def graph_sweep(prompt: Prompt, plan_node: str, find: Find, folder: Path) -> Gra
     template = GraphTemplate(graph, {axis.name: tuple(bound[axis.name]) for axis in kept})
     plan = replace(space, template=template, axes=tuple(kept), folder=folder)
     return GraphSweep(plan=plan, cells=cells, save=save, notes=notes)
+
+
+def saving_node(graph: Prompt, bindings: Mapping[str, Sequence[tuple[str, str]]]) -> str | None:
+    """The Save Clip whose clip is a cell's: the first that depends on a cell, else the first; None without any."""
+    saves = sorted((node for node, told in graph.items() if told.get("class_type") == SAVE), key=natural)
+    places = {node for bound in bindings.values() for node, _ in bound}
+    return next((save for save in saves if places & _ancestors(graph, save)), saves[0] if saves else None)
 
 
 def value_at(plan: Plan, axis: str, index: int) -> tuple[Axis, Value]:
@@ -296,16 +303,14 @@ def _surviving(bindings: Mapping[str, list[tuple[str, str]]], graph: Prompt) -> 
 
 
 def _save_node(graph: Prompt, bindings: Mapping[str, list[tuple[str, str]]]) -> tuple[str, tuple[str, ...]]:
-    """The first Save Clip that depends on a cell, else the first."""
-    saves = sorted((node for node, told in graph.items() if told["class_type"] == SAVE), key=natural)
-    if not saves:
+    chosen = saving_node(graph, bindings)
+    if chosen is None:
         remedy = "End the graph in it: it is what gives a clip its name and its place in the sweep's record."
         raise GraphError(explain("Save Clip in the graph", "none", remedy))
-    places = {node for bound in bindings.values() for node, _ in bound}
-    chosen = next((save for save in saves if places & _ancestors(graph, save)), saves[0])
-    if len(saves) == 1:
+    others = sum(told["class_type"] == SAVE for told in graph.values()) - 1
+    if not others:
         return chosen, ()
-    note = f"The clip of a cell is that of Save Clip {chosen}; the other {len(saves) - 1} save as they always do."
+    note = f"The clip of a cell is that of Save Clip {chosen}; the other {others} save as they always do."
     return chosen, (note,)
 
 

@@ -75,8 +75,8 @@ class HostApi:
             raise self._gone(f"an answer without a prompt id: {str(answer)[:80]}")
         return prompt_id
 
-    def finished(self, prompt_id: str) -> Finished | None:
-        """What became of a prompt, None while it waits or runs.
+    def finished(self, prompt_id: str, saver: str | None = None) -> Finished | None:
+        """What became of a prompt, None while it waits or runs; the files are those of `saver`, where it saved any.
 
         Raises:
             HostGone: no answer.
@@ -89,7 +89,9 @@ class HostApi:
         messages = cast("list[Any]", status.get("messages") or [])
         seconds = _seconds(messages)
         if status.get("status_str") == "success":
-            return Finished(status="done", files=tuple(_files(told.get("outputs") or {})), seconds=seconds)
+            outputs = cast("dict[str, Any]", told.get("outputs") or {})
+            files = tuple(_files({saver: outputs[saver]} if saver in outputs else outputs))
+            return Finished(status="done", files=files, seconds=seconds)
         interrupted = any(message[:1] == ["execution_interrupted"] for message in messages)
         return Finished(status="failed", error=_error(messages), seconds=seconds, interrupted=interrupted)
 

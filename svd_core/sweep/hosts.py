@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from ..errors import InputError, OutputError, SvdError, explain
 from ..video_io.atomic import atomic_folder
 from .folder import CLIP_ENDINGS
+from .graph import saving_node
 from .host_api import Finished, HostApi, HostGone, SavedFile
 from .jobs import Job, Outcome
 from .plan import GraphTemplate
@@ -56,6 +57,7 @@ class HostExecutor:
     ) -> None:
         self._hosts = [_Host(HostApi(url)) for url in urls]
         self._template = template
+        self._saver = saving_node(template.prompt, template.bindings)
         self._ahead = ahead
         self._clock = clock
         self._sleep = sleep
@@ -103,7 +105,7 @@ class HostExecutor:
         """Outcomes of the prompts that have ended; what a restarted host no longer knows is queued again."""
         waiting = host.api.queued() if host.sent else set[str]()
         for prompt_id, sent in list(host.sent.items()):
-            ended = host.api.finished(prompt_id)
+            ended = host.api.finished(prompt_id, self._saver)
             if ended is not None:
                 outcome = self._outcome(host, sent, ended)
                 del host.sent[prompt_id]

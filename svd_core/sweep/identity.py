@@ -11,14 +11,11 @@ from .plan import GraphTemplate, Plan
 
 _LONGEST_ID = 120
 _NAMED = 3
-# Names Windows keeps for devices.
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
 
 
 def folder_name(name: str) -> str:
     """The folder of a sweep of this name: what every system takes, and nothing that leads elsewhere."""
-    short = safe(name).encode()[:_LONGEST_ID].decode(errors="ignore").strip(" .") or "sweep"
-    return f"{short}_" if short.partition(".")[0].lower() in _RESERVED else short
+    return safe(name).encode()[:_LONGEST_ID].decode(errors="ignore").strip(" .")
 
 
 def same_plan(known: Plan, wanted: Plan) -> bool:

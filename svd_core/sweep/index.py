@@ -19,7 +19,7 @@ METRICS = ("motion", "camera_error", "flicker", "colour_drift", "sharpness")
 
 @dataclass(slots=True)
 class Row:
-    """A cell and what is known of it; `prompt_id` while a host has it, "" while it is being handed over.
+    """A cell and what is known of it; `prompt_id` while a host has it.
 
     `blocked`: a sentence on why its clip could not be kept though nothing is wrong with the cell, until it is told on.
     """

@@ -121,8 +121,6 @@ class Sweep:
         while self.state.wish == "running" and self._waiting:
             row = self._waiting.popleft()
             if row.status == "waiting" and row.prompt_id is None:
-                # Spoken for: a resume while the host is being asked must not send it a second time.
-                row.prompt_id = ""
                 return row
         return None
 

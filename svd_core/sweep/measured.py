@@ -1,4 +1,4 @@
-"""A finished clip measured, and made small for a grid; done once, when nobody waits for it."""
+"""A finished clip measured; done once, when nobody waits for it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SvdError
-from ..video_io.atomic import atomic_file
 
 if TYPE_CHECKING:
     from ..camera.meter import Track
     from ..camera.stack import CameraStack
     from ..types import Frames
 
-_HEIGHT, _FRAMES, _MILLISECONDS = 120, 16, 120
 # Beyond this a clip is judged by its first frames: more would not fit beside what the host holds.
 _MOST_BYTES = 2**30
 _ASSUMED_RATE = Fraction(8)
@@ -91,25 +89,3 @@ def camera_error(track: Track, asked: CameraStack) -> float | None:
     height = max(1, round(_WIDTH * track.height / track.width))
     moved, meant = (displacement(CameraMotion(**steps), height, _WIDTH) for steps in (found, goal))
     return float((moved - meant).norm(dim=-1).mean()) * 100 / _WIDTH
-
-
-def make_thumbnail(clip: Path, target: Path) -> Path:
-    """A small looping webp of a clip.
-
-    Raises:
-        SvdError: the clip cannot be read, or the place cannot be written.
-    """
-    from .thumbnails import frames_of
-
-    frames = frames_of(clip, _HEIGHT, _FRAMES)
-    with atomic_file(target) as temporary:
-        frames[0].save(
-            temporary,
-            "WEBP",
-            quality=70,
-            save_all=len(frames) > 1,
-            append_images=frames[1:],
-            duration=_MILLISECONDS,
-            loop=0,
-        )
-    return target

@@ -14,9 +14,6 @@ from .live import Sweep
 if TYPE_CHECKING:
     from ..camera.stack import CameraStack
 
-THUMBNAILS = "thumbnails"
-"""The folder of a sweep's small looping pictures, one a cell, named by its key."""
-
 Measured = Callable[[Sweep, Row, "float | None", Mapping[str, Any]], None]
 """What was found out about a clip that took so many seconds to render."""
 
@@ -49,12 +46,13 @@ class Measurer:
             self._done(sweep, row, seconds, track)
 
     def _track(self, sweep: Sweep, row: Row) -> Mapping[str, Any]:
-        from .measured import make_thumbnail, measure_clip
+        from .measured import measure_clip
+        from .thumbnails import thumbnail
 
         clip = sweep.clip(row)
         if clip is None:
             return {}
-        make_thumbnail(clip, sweep.path / THUMBNAILS / f"{row.cell.key}.webp")
+        thumbnail(clip, row.cell.key, sweep.path)
         return measure_clip(clip, self._asked(sweep, row))
 
     def _asked(self, sweep: Sweep, row: Row) -> CameraStack | None:

@@ -12,6 +12,9 @@ from itertools import product
 
 Indices = tuple[int, ...]
 
+# A longer range has no length that Python can tell.
+_MOST_SAMPLED = 2**31 - 1
+
 
 def every(sizes: Sequence[int]) -> Iterator[Indices]:
     """The full grid, the last axis fastest."""
@@ -20,14 +23,18 @@ def every(sizes: Sequence[int]) -> Iterator[Indices]:
 
 def together(sizes: Sequence[int]) -> Iterator[Indices]:
     """The axes side by side; one value on an axis stands for all cells."""
-    length = max(sizes)
+    length = max(sizes, default=1)
     return (tuple(index if size > 1 else 0 for size in sizes) for index in range(length))
 
 
 def some(sizes: Sequence[int], count: int, seed: int) -> Iterator[Indices]:
     """`count` different cells of the grid, drawn evenly (the whole grid shuffled if it has no more)."""
     total = math.prod(sizes)
-    drawn = random.Random(seed).sample(range(total), min(count, total))
+    source = random.Random(seed)
+    if total <= _MOST_SAMPLED:
+        drawn = source.sample(range(total), min(count, total))
+    else:
+        drawn = list(_distinct(source, total, count))
     return (_unranked(number, sizes) for number in drawn)
 
 
@@ -56,6 +63,13 @@ def grouped(cells: Sequence[Indices], sizes: Sequence[int], leaders: Sequence[in
 def first(cells: Sequence[Indices], limit: int | None) -> list[Indices]:
     """At most `limit` cells."""
     return list(cells[:limit])
+
+
+def _distinct(source: random.Random, total: int, count: int) -> dict[int, None]:
+    drawn: dict[int, None] = {}
+    while len(drawn) < count:
+        drawn[source.randrange(total)] = None
+    return drawn
 
 
 def _unranked(number: int, sizes: Sequence[int]) -> Indices:

@@ -20,7 +20,7 @@ from .host_api import HostGone
 from .identity import another_plan, folder_name, same_plan
 from .index import Row
 from .live import Sweep, file_stamp
-from .measurer import THUMBNAILS, Measurer
+from .measurer import Measurer
 from .plan import load_plan
 from .rows import axes, brief, detail, row_document
 from .state import STATE, GraphFacts, State, write_graph, write_state
@@ -240,12 +240,9 @@ class Sweeps:
             InputError: there is no clip (yet).
             SvdError: it cannot be read.
         """
-        from .measured import make_thumbnail
+        from .thumbnails import thumbnail
 
-        clip, target = self.clip(name, key), self.path(name) / THUMBNAILS / f"{key}.webp"
-        if target.is_file() and target.stat().st_mtime >= clip.stat().st_mtime:
-            return target
-        return make_thumbnail(clip, target)
+        return thumbnail(self.clip(name, key), key, self.path(name))
 
     def path(self, name: str) -> Path:
         """The folder of a sweep.
@@ -332,7 +329,7 @@ class Sweeps:
             try:
                 sweep.measured(row, seconds, track)
                 self._changed(sweep, row)
-            except (SvdError, OSError) as error:
+            except SvdError as error:
                 _log.warning("%s", error)
             finally:
                 sweep.busy -= 1
@@ -363,7 +360,8 @@ class Sweeps:
     def _sweep_of(self, name: str) -> Generator[Sweep]:
         with self._lock:
             if name not in self._names():
-                self._open.pop(name, None)
+                if name in self._open and not self._open[name].held:
+                    del self._open[name]
                 raise InputError(explain("a sweep that is there", f"none called {name!r}", "Refresh the panel."))
             yield self._sweep(name)
 

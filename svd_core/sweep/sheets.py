@@ -130,7 +130,7 @@ def write_moving(sheet: Sheet, path: Path, style: SheetStyle, milliseconds: int 
 def _of_one_kind(plan: Plan | None, records: Sequence[Record]) -> list[Record]:
     """Those with the axes of the plan, else with those of the last: clips of an edited plan may vary other things."""
     names = None if plan is None else {axis.name for axis in plan.axes}
-    fitting = [record for record in records if record.values.keys() == names]
+    fitting = [record for record in records if set(record.values) == names]
     return fitting or [record for record in records if record.values.keys() == records[-1].values.keys()]
 
 

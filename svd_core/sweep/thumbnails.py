@@ -6,12 +6,36 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
+from ..errors import FileFormatError, explain
 from ..video_io import encode_rgb, iter_frames, probe
+from ..video_io.atomic import atomic_file
+
+FOLDER = "thumbnails"
+"""Of a sweep: a small looping picture a cell, named by its key."""
 
 _QUALITY = 70
+_HEIGHT, _FRAMES, _MILLISECONDS = 120, 16, 120
+
+
+def thumbnail(clip: Path, key: str, sweep: Path) -> Path:
+    """The looping picture of a cell's clip in the folder of its sweep, drawn where there is none as new as the clip.
+
+    Raises:
+        FileFormatError: the clip cannot be read.
+        InputError, OutputError: the place cannot be written.
+    """
+    target = sweep / FOLDER / f"{key}.webp"
+    if not target.is_file() or target.stat().st_mtime < clip.stat().st_mtime:
+        frames = frames_of(clip, _HEIGHT, _FRAMES)
+        if not frames:
+            raise FileFormatError(explain(f"frames in {clip}", "none", "Make the cell again."))
+        with atomic_file(target) as temporary, temporary.open("wb") as stream:
+            _write(frames, stream, _MILLISECONDS)
+    return target
 
 
 def frames_of(clip: Path, height: int, count: int) -> list[Image.Image]:
@@ -46,8 +70,12 @@ def strip(frames: Sequence[Image.Image], gap: int = 2) -> Image.Image:
 def data_uri(frames: Sequence[Image.Image], milliseconds: int) -> str:
     """The frames as a looping webp inside a `data:` address; a single one is a still."""
     held = io.BytesIO()
+    _write(frames, held, milliseconds)
+    return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode("ascii")
+
+
+def _write(frames: Sequence[Image.Image], stream: BinaryIO, milliseconds: int) -> None:
     rest = list(frames[1:])
     frames[0].save(
-        held, "WEBP", quality=_QUALITY, save_all=bool(rest), append_images=rest, duration=milliseconds, loop=0
+        stream, "WEBP", quality=_QUALITY, save_all=bool(rest), append_images=rest, duration=milliseconds, loop=0
     )
-    return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode("ascii")

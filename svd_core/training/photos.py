@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from ..camera.path import CameraPath
 from ..camera.virtual import render
-from ..errors import InputError, SvdError, explain
+from ..errors import InputError, SvdError, explain, some_keys
 from ..source_image import fit_image
 from ..video_io import read_image
 from .camera_clips import CameraClip, ClipSize
@@ -52,7 +52,8 @@ def read_photos(folder: Path, size: ClipSize) -> tuple[list[Tensor], list[str]]:
         except SvdError as error:
             notes.append(f"{file.name} was left out: {error}")
     if not photos:
-        found = f"{len(files)} picture files, none of them usable" if files else "none"
+        named = some_keys([file.name for file in files])
+        found = f"{len(files)} picture files, none of them usable: {named}" if files else "none"
         listed = ", ".join(suffix.lstrip(".") for suffix in PHOTO_SUFFIXES)
         raise InputError(explain(f"photographs in {folder}", found, f"Put {listed} files there."))
     return photos, notes

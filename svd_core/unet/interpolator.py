@@ -17,8 +17,6 @@ from ..errors import InputError, WeightsMismatchError, explain
 from ..operations import TORCH, Operations
 from .unet import VideoUNet
 
-CONTEXT_TOKENS = 2
-"""Image tokens of the start and the end frame, side by side."""
 _INPUT = "input_blocks.0.0.weight"
 _STILL = 1e-4
 
@@ -67,7 +65,8 @@ class VideoInterpolator(nn.Module):
     def residual(self, start: Tensor, end: Tensor, context: Tensor, vector: Tensor) -> Tensor:
         """What the blend lacks, in units of `contrast`: key latents `b c h w`, context `b 2 d`, vector `b v`.
 
-        Returns `b t-2 c h w`: the key frames are known, so the network runs on those between them only.
+        Returns `b t-2 c h w` in the context's dtype: the key frames are known, so the network runs on those between
+        them only.
 
         Raises:
             InputError: the config is of the masked form, or shapes do not fit.
@@ -80,7 +79,7 @@ class VideoInterpolator(nn.Module):
         keys = repeat(torch.cat([start, end], dim=1), "b c h w -> b t c h w", t=between)
         inputs = rearrange(torch.cat([keys, time], dim=2), "b t c h w -> (b t) c h w")
         level = torch.zeros(len(start), device=start.device)
-        return self.unet(inputs, level, context, vector, between).unflatten(0, (-1, between))
+        return self.unet(inputs.to(context.dtype), level, context, vector, between).unflatten(0, (-1, between))
 
     def between(self, start: Tensor, end: Tensor, context: Tensor, vector: Tensor) -> Tensor:
         """All frames `b t c h w` from key latents `b c h w`: the blend of both plus the residual; keys stay as given.

@@ -98,11 +98,6 @@ def load_interpolator_network(
     return StoredInterpolator(model=model.requires_grad_(False).eval(), base=base, metadata=checkpoint.metadata)
 
 
-def is_interpolator(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint is one, by its metadata or its mask token."""
-    return INTERPOLATOR_KEY in checkpoint.metadata or any(name.endswith(_TOKEN) for name in checkpoint.tensors)
-
-
 def _stored(text: str, path: Path) -> tuple[InterpolatorConfig, str]:
     """Config and base from our metadata, distrusted until both have been built."""
     try:
@@ -116,14 +111,18 @@ def _stored(text: str, path: Path) -> tuple[InterpolatorConfig, str]:
         fields |= {"unet": UNetConfig(**unet), "gate": (float(low), float(high))}
         config = InterpolatorConfig(**fields)
         known = SVD_INTERPOLATOR.unet
+        numbers = [value for value in dataclasses.asdict(config.unet).values() if not isinstance(value, tuple | str)]
         if (
-            max(config.unet.channels) > max(known.channels)
-            or config.unet.res_blocks > 8
+            any(type(value) is not int or value < 1 for value in numbers)
+            or max(config.unet.channels) > max(known.channels)
+            or max(config.unet.res_blocks, config.unet.transformer_depth) > 8
             or not 3 <= config.frames <= 64
         ):
             raise ValueError(f"sizes {config.unet.channels}, {config.frames} frames")
+        # What no network can be made of shows here, where nothing is allocated.
+        VideoInterpolator(config, device="meta")
         return config, str(tree["base"])
-    except (InputError, KeyError, TypeError, ValueError) as error:
+    except (InputError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise FileFormatError(
             explain(f"an interpolator's config in {path.name}", str(error)[:200], "Export it again, or train it anew.")
         ) from error

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from svd_core.errors import FileFormatError
 from svd_core.interpolation.audio import add_sound
 from svd_core.video_io import iter_frames, probe, read_clip, revisiting, write_frames
 from tests.command_line import assert_refused, run_here
@@ -96,6 +97,20 @@ def test_sound_is_copied(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not [name for name in leftovers(tmp_path) if name.startswith(".")]
 
 
+def test_sound_that_cannot_be_copied_costs_no_frames(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise FileFormatError("Expected sound, found noise. Do without.")
+
+    monkeypatch.setattr("svd_core.interpolation.audio.sound_of", lambda *_: "aac")
+    monkeypatch.setattr("svd_core.interpolation.audio.add_sound", fails)
+    target = tmp_path / "made.mp4"
+    done = run_here(capsys, "interpolate", clip, target, "--engine", "blend")
+    assert done.code == 0 and "no sound. Expected sound" in done.err
+    assert len(read_clip(target)) == 7 and leftovers(tmp_path) == ["made.mp4"]
+
+
 @pytest.mark.parametrize("name", ["made", "made.webm", "made.webp"])
 def test_transparency_goes_along(
     name: str, frames: list[Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -164,10 +179,10 @@ def test_bad_requests_are_one_line(clip: Path, tmp_path: Path, capsys: pytest.Ca
     target = tmp_path / "out.mp4"
     cases: list[tuple[list[str], tuple[str, ...]]] = [
         (["--fps", "0"], ("--fps", "'0'")),
-        (["--factor", "-2"], ("--factor", "'-2'")),
+        (["--factor", "-2"], ("--factor as frames for one, above 0", "'-2'", "2.5")),
         (["--factor", "2", "--fps", "24"], ("--factor and --fps",)),
         (["--loop", "--ping-pong"], ("--loop and --ping-pong",)),
-        (["--engine", "magic"], ("engine", "'magic'")),
+        (["--engine", "magic"], ("flow, blend, nearest, flow:FILE, rife:FILE, svd", "'magic'")),
         (["--cut-guard", "maybe"], ("cut guard", "'maybe'")),
         (["--ease", "bounce"], ("ease", "'bounce'")),
         (["--pairs", "x"], ("'x'",)),

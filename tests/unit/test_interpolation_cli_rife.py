@@ -44,7 +44,7 @@ def test_bad_requests_are_one_line(places: Path, capsys: pytest.CaptureFixture[s
     engine = f"rife:{places / 'flownet.pkl'}"
     cases: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
         (("rife:",), ("a file of RIFE weights", "rife:flownet.pkl")),
-        ((f"rife:{places / 'gone.pth'}",), ("gone.pth",)),
+        ((f"rife:{places / 'gone.pth'}",), ("RIFE weights", "nothing at", "gone.pth")),
         ((f"rife:{places / 'page.pth'}",), ("web page",)),
         ((engine, "--flow-scale", "0.7"), ("flow scale of 0.25, 0.5, 1, 2",)),
         ((engine, "--batch", "0"), ("--batch",)),

@@ -140,11 +140,22 @@ def test_a_pause_is_meant() -> None:
     assert new[17] and not new[18]
 
 
+def test_a_slow_fade_is_no_repetition() -> None:
+    """Every frame differs from the one before by less than repeats do."""
+    fade = clip(1) * 0.5 + torch.arange(12.0).view(-1, 1, 1, 1) * 0.3 / 255
+    made, _, report = run(fade, Plan(factor=Fraction(1), dedupe=True), engine="blend")
+    assert 0 < report.repeats < 11
+    assert float((made - fade).abs().max()) < 0.5 / 255
+
+
 def test_dropped_frames_are_exact_and_told() -> None:
     frames = clip(9)
     made, new, report = run(frames, Plan(factor=Fraction(1, 2)))
     assert torch.equal(made, frames[::2]) and not any(new)
     assert report.dropped == 4 and "below the source's: 4" in " ".join(report.lines())
+    # At 0, 1.5 and 3 all four frames are shown or give motion.
+    for engine in ("blend", "nearest"):
+        assert run(frames[:4], Plan(factor=Fraction(2, 3)), engine=engine)[2].dropped == int(engine == "nearest")
 
 
 def test_alpha_and_grey_go_through() -> None:

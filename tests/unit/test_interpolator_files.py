@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from svd_core.config import InterpolatorConfig
@@ -124,6 +124,18 @@ def test_foreign_files_are_refused(tmp_path: Path, base_file: Path, base: SvdMod
     save_file({"video_interpolator.x": torch.zeros(1)}, damaged, told)
     with pytest.raises(FileFormatError, match="an interpolator's config"):
         load_interpolator_network(damaged)
+    whole = _saved(RESIDUAL, base, tmp_path / "own.safetensors")
+    told = json.loads(load_interpolator_network(whole).metadata["svd_studio.interpolator"])
+    for name, value in (
+        ("out_channels", "x"),
+        ("head_channels", 0),
+        ("head_channels", -1),
+        ("transformer_depth", None),
+    ):
+        bent = {**told["config"], "unet": {**told["config"]["unet"], name: value}}
+        save_file(load_file(whole), damaged, {"svd_studio.interpolator": json.dumps({**told, "config": bent})})
+        with pytest.raises(FileFormatError, match="an interpolator's config"):
+            load_interpolator_network(damaged)
     poisoned = _random(RESIDUAL)
     poisoned.unet.out[2].bias.data[0] = float("nan")  # type: ignore[union-attr]
     save_interpolator(poisoned, damaged, base="", metadata={}, dtype=torch.float32)
@@ -184,6 +196,17 @@ def test_an_engine_adds_what_the_network_says(base: SvdModel, tmp_path: Path) ->
     assert torch.equal(inner, sixteenth)
     (same,) = engine.between([Gap(first, first, (0.5,))])
     assert torch.allclose(same, first, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [RESIDUAL, MASKED], ids=["residual", "masked"])
+def test_half_precision_changes_rounding_only(config: InterpolatorConfig, base_file: Path, tmp_path: Path) -> None:
+    path = _saved(config, load_model(base_file), tmp_path / "own.safetensors")
+    gap = Gap(*_frames(), (0.5,))
+    (exact,), (rounded,) = (
+        load_video_engine(path, base=base_file, dtype=dtype).between([gap]) for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert rounded.dtype == torch.float32
+    assert float((rounded - exact).abs().mean()) < 0.02 < float((exact - gap.first).abs().mean())
 
 
 def test_the_masked_form_samples_from_its_seed(base: SvdModel) -> None:

@@ -25,6 +25,7 @@ VALUES = {"seed": 7, "stem": "a:b/c", "name": "..", "long": "x" * 500}
         ("a%name%b", "a_b"),
         ("tail. ", "tail"),
         ("a\\b", "a/b"),
+        ("Con/aux.x/cons", "Con_/aux.x_/cons"),
     ],
 )
 def test_places_are_filled(template: str, name: str) -> None:

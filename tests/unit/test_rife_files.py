@@ -225,3 +225,69 @@ def test_settings_out_of_range_are_explained(tensors: dict[str, Tensor], tmp_pat
     for settings, words in (({"flow_scale": 3.0}, "flow scale of 0.25"), ({"batch": 0}, "1 to 64 frames")):
         with pytest.raises(InputError, match=words):
             load_interpolator(tmp_path / "rife.safetensors", **settings)
+
+
+def zipped(path: Path, code: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", code)
+        archive.writestr("archive/data/0", bytes(64))
+    return path
+
+
+TENSOR = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000"
+    b"X\x03\x00\x00\x00cpuK\x10tQK\x00K\x04\x85K\x01\x85\x89NtR"
+)
+
+
+def test_a_record_once_checked_stays_as_it_is(tmp_path: Path) -> None:
+    """Attributes set on a tensor would move it before its storage, or to one that is none."""
+    for state in (b"(NK\x00K\x04\x85tb", b"(K\x01J\x00\xf0\xff\xffK\x04\x85tb"):
+        code = b"\x80\x02}X\x01\x00\x00\x00w" + TENSOR + state + b"s."
+        path = zipped(tmp_path / "bent.pth", code)
+        found = read_pickled(path).tensors["w"]
+        assert (found.start, found.shape) == (path.read_bytes().index(b"archive/data/0") + 14, (4,))
+
+
+def test_small_files_cannot_stop_the_program(tmp_path: Path) -> None:
+    """A table in itself a hundred times over, and keys of tuples within tuples, too deep to be hashed."""
+    names = b"".join(b"X\x02\x00\x00\x00%02dh\x00" % index for index in range(100))
+    code = b"\x80\x02}q\x00(" + names + b"X\x01\x00\x00\x00w" + TENSOR + b"u."
+    assert set(read_pickled(zipped(tmp_path / "again.pth", code)).tensors) == {"w"}
+    for key in (b")" + b"\x85" * 1_000_000, b")" + b"q\x01h\x01\x86" * 60):
+        with pytest.raises(FileFormatError, match="without names"):
+            read_pickled(zipped(tmp_path / "deep.pth", b"\x80\x02}" + key + b"Ns."))
+    # 2^36 bytes of nothing.
+    with pytest.raises(FileFormatError, match="breaks off"):
+        read_pickled(zipped(tmp_path / "long.pth", b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00."))
+
+
+def test_entries_said_to_be_longer_than_the_file_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "long.pth", b"\x80\x02}X\x01\x00\x00\x00w" + TENSOR + b"s.")
+    raw = path.read_bytes()
+    index = raw.rindex(b"archive/data/0") - 46
+    sizes = (1 << 20).to_bytes(4, "little") * 2
+    path.write_bytes(raw[: index + 20] + sizes + raw[index + 28 :])
+    with pytest.raises(FileFormatError, match="beyond its end"):
+        read_pickled(path)
+
+
+def test_safetensors_that_begin_like_a_pickle_are_none(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "rife.safetensors"
+    save_file(tensors, path)
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    # The next length whose bytes are those of a pickle of protocol 2.
+    wanted = next(size for size in range(length, length + 2**17) if size & 0xFFFF == 0x0280)
+    path.write_bytes(wanted.to_bytes(8, "little") + raw[8 : 8 + length] + b" " * (wanted - length) + raw[8 + length :])
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert load_interpolator(path).name == "rife 4.13"
+
+
+def test_storages_of_other_things_than_named_tensors_are_passed_over(tmp_path: Path) -> None:
+    """An optimiser's state, by number and in lists, before the weights."""
+    saved = {"optimiser": {0: torch.ones(3), "list": [torch.ones(5)]}, "weight": torch.arange(4.0)}
+    for zipped_too in (True, False):
+        torch.save(saved, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped_too)
+        found = contents(tmp_path / "a.pth")
+        assert list(found) == ["weight"] and torch.equal(found["weight"], torch.arange(4.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -288,3 +289,15 @@ def test_a_hand_sways_by_its_seed_and_at_any_rate() -> None:
     assert torch.allclose(sway(1, 33, 16)[1::2], sway(1, 17, 8), atol=1e-9)
     long = torch.stack([sway(seed, 800, 8.0) for seed in range(8)])
     assert float((long - long.mean(1, keepdim=True)).square().mean().sqrt()) == pytest.approx(2.0, rel=0.15)
+
+
+def test_notes_tell_what_is_doubtful_about_a_lora() -> None:
+    doubtful = replace(lora("half", "pan_left"), warnings=("8 of 11 layers matched",))
+    for move in (Move(lora=doubtful), Move(preset="pan_left")):
+        (note,) = resolve(CameraStack((move,)), 9, FPS, "mine", shelf(doubtful)).notes
+        assert note.endswith("Warning: 8 of 11 layers matched.")
+
+
+def test_points_that_make_no_ease_are_answered_with_an_ease() -> None:
+    with pytest.raises(InputError, match=r"for example 0:0, 0\.5:0\.2, 1:1"):
+        parse_move("pan_left:8:0-4:0:0,1")

@@ -306,19 +306,6 @@ def test_a_full_disk_pauses_and_blames_no_cell(bench: Bench, monkeypatch: pytest
     assert sweep.index.counts == {"waiting": 3, "running": 0, "done": 1, "failed": 0} and len(records(sweep)) == 1
 
 
-def test_a_resume_while_a_prompt_is_handed_over_sends_it_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    (sweep,) = bench.sweeps
-    queue = bench.host.queue
-
-    def slow(prompt: dict[str, Any], told: dict[str, Any]) -> str:
-        sweep.take()
-        return queue(prompt, told)
-
-    monkeypatch.setattr(bench.host, "queue", slow)
-    bench.run()
-    assert sweep.index.counts["done"] == len(bench.host.prompts) == 4
-
-
 def test_a_record_that_cannot_be_written_pauses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (sweep,) = bench.sweeps
 

@@ -96,7 +96,10 @@ class StandIn:
             return
         files = [{"filename": f"s_{seed}.gif", "subfolder": "x", "type": "output"}]
         preview = [{"filename": "p.png", "subfolder": "", "type": "temp"}]
+        other = [{"filename": "other_7.gif", "subfolder": "", "type": "output"}]
         outputs = {"8": {"images": preview}, "9": {"images": files, "animated": [True]}}
+        if "7" in self.prompts[prompt_id]["prompt"]:
+            outputs = {"7": {"images": other, "animated": [True]}, **outputs}
         self.ended[prompt_id] = {"status": {"status_str": "success", "messages": []}, "outputs": outputs}
 
 
@@ -161,6 +164,20 @@ def test_a_plan_on_a_host(tmp_path: Path) -> None:
         before = len(host.prompts)
         run_plan(plan(), tmp_path, executor(url), resume=True)
         assert len(host.prompts) == before + 1
+
+
+def test_of_two_clips_the_one_that_depends_on_the_cell_is_taken(tmp_path: Path) -> None:
+    saves = {
+        "7": {"class_type": "SVDStudioSaveClip", "inputs": {}},
+        "9": {"class_type": "SVDStudioSaveClip", "inputs": {"images": ["3", 0]}},
+    }
+    tree = plan(1).document()
+    two = parse_plan({**tree, "template": {**tree["template"], "prompt": {**PROMPT, **saves}}}, Path())
+    assert isinstance(two.template, GraphTemplate)
+    with serving(StandIn()) as url:
+        run_plan(two, tmp_path, HostExecutor([url], two.template, sleep=lambda _: None), resume=True)
+    beside = [json.loads(path.read_text()) for path in (tmp_path / "cells").glob("*.json")]
+    assert [told["settings"]["saved_as"] for told in beside] == ["s_0.gif"] * 2
 
 
 def test_a_prompt_the_host_refuses_is_one_failed_cell(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def test_pictures_are_found_in_natural_order(pack: Any) -> None:
     assert list(find("images", "photos\\photo2.png")) == ["photos/photo2.png"]
     assert list(find("images", "**/*.png")) == ["photos/deep/photo3.png", "photos/photo2.png", "photos/photo10.png"]
     assert list(find("lora files", "*PAN_*")) == ["x/pan_left.safetensors", "x/pan_right.safetensors"]
+    odd = pack("nodes.sweeping").pictures() / "shots [1]"
+    odd.mkdir()
+    Image.new("RGB", (16, 12)).save(odd / "a.png")
+    assert list(find("images", "shots [1]")) == ["shots [1]/a.png"]
 
 
 @pytest.mark.parametrize(

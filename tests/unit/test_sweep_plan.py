@@ -118,6 +118,8 @@ def test_random_cells_are_different_and_seeded() -> None:
     assert drawn == plan(axes=axes, combine={"random": 12, "seed": 3}, order="given").rows()
     assert drawn != plan(axes=axes, combine={"random": 12, "seed": 4}, order="given").rows()
     assert len(plan(axes=axes, combine={"random": 99}).rows()) == 30
+    vast = [{"name": name, "count": 50_000} for name in ("seed", "a", "b", "c", "d")]
+    assert len({tuple(row.items()) for row in plan(axes=vast, combine={"random": 7}).rows()}) == 7
 
 
 def test_zip_goes_side_by_side_and_limit_cuts() -> None:
@@ -125,6 +127,7 @@ def test_zip_goes_side_by_side_and_limit_cuts() -> None:
     rows = plan(axes=axes, combine="zip", order="given", limit=2).rows()
     assert rows == [{"seed": 0, "fps": 6, "solver": "euler"}, {"seed": 1, "fps": 8, "solver": "euler"}]
     assert len(plan(axes=axes, combine="zip", limit=10**30).rows()) == 3
+    assert plan(axes=[], combine="zip").rows() == [{}]
     with pytest.raises(InputError, match="one length"):
         plan(axes=[seeds(3), {"name": "fps", "values": [6, 8]}], combine="zip")
 
@@ -146,7 +149,6 @@ def test_zip_goes_side_by_side_and_limit_cuts() -> None:
         ({"limit": 0}, "limit"),
         ({"combine": {"random": True}}, "combine"),
         ({"name": 3}, "name as a text"),
-        ({"folder": None}, "folder as a text"),
         ({"template": {"kind": "film"}}, "animate, graph"),
         ({"template": {"kind": "animate", "setting": {}}}, "setting"),
         ({"axes": [seeds(1000), {"name": "fps", "range": [1, 1000, 1]}]}, "1,000,000"),

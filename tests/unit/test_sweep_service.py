@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +189,19 @@ def test_two_names_of_one_folder(server: Server) -> None:
 
 
 def test_a_clip_that_goes_while_it_is_measured(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: object) -> None:
-        raise FileNotFoundError("no such clip")
+    def gone(clip: Path, asked: object) -> dict[str, float]:
+        hashing.setattr("svd_core.sweep.folder.file_hash", no_file)
+        return {"motion": 1.0}
 
-    monkeypatch.setattr("svd_core.sweep.live.Sweep.measured", gone)
-    server.start()
-    assert server.until("sweep", "finished")["counts"]["done"] == 4
+    def no_file(path: Path) -> str:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    with monkeypatch.context() as hashing:
+        hashing.setattr("svd_core.sweep.measured.measure_clip", gone)
+        server.start(1)
+        server.until("sweep", "paused", "finished")
+    server.sweeps.act("sweep", "resume", None)
+    assert server.until("sweep", "finished")["counts"]["done"] == 2
 
 
 def test_a_folder_of_something_else_is_left_alone(server: Server) -> None:
@@ -211,11 +219,9 @@ def wait(ready: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_folder_deleted_while_it_is_worked_in_stays_deleted(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_deleted_while_it_is_worked_in_stays_deleted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     # All of them run, so that they come to save their clips.
-    monkeypatch.setattr(server.host, "placed", lambda: (set(server.host.waiting), set()))
+    monkeypatch.setattr(server.host, "placed", lambda: (set(server.host.waiting), set[str]()))
     server.host.hold.clear()
     server.start(3)
     wait(lambda: len(server.host.waiting) == 3)
@@ -380,4 +386,9 @@ def test_ten_thousand_cells(server: Server) -> None:
 def test_what_is_known_of_a_cell_is_json(server: Server) -> None:
     server.start()
     server.until("sweep", "finished")
-    json.dumps([server.sweeps.cells("sweep", 0, 9, "", ""), server.sweeps.listed(), server.events])
+    record = server.sweeps._open["sweep"].index.rows[0].record  # pyright: ignore[reportPrivateUsage]
+    assert record is not None
+    Manifest(server.root / "sweep" / "manifest.jsonl").append(replace(record, track={"motion": float("nan")}))
+    rows = server.sweeps.cells("sweep", 0, 9, "-motion", "")["cells"]
+    json.dumps([rows, server.sweeps.listed(), server.events], allow_nan=False)
+    assert rows[-1]["index"] == 0, "what was not measured comes last"

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from svd_core.errors import InputError
+from svd_core.sheet import font_for
 from svd_core.sweep.axes import Axis
 from svd_core.sweep.drawing import SheetStyle, draw_page
 from svd_core.sweep.layout import Layout, axes_of, pages
@@ -271,6 +272,14 @@ def test_bad_settings_are_found_before_anything_runs(
     path = write_plan(tmp_path, **settings)
     assert_refused(run_here(capsys, "sweep", path, "--out", tmp_path / "out"), said)
     assert not (tmp_path / "out").exists()
+
+
+def test_labels_in_any_script_are_drawn_where_the_system_has_letters_for_them() -> None:
+    plain, accented = font_for("seed 3", 13), font_for("S\u00e3o", 13)
+    assert plain is font_for("hills", 13) and plain is font_for("\U0010fffe", 13)
+    if accented is plain:
+        pytest.skip("no font with accents on this system")
+    assert len({bytes(accented.getmask(sign)) for sign in "\u00e3\u00e9\u00fc"}) == 3
 
 
 def test_a_device_that_is_not_there_is_found_before_anything_runs(

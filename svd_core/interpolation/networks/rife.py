@@ -1,4 +1,4 @@
-"""RIFE 4: frames between two by intermediate flow (Huang et al., ECCV 2022, figure 2), all layouts in one network.
+"""RIFE 4: frames between two by intermediate flow (Huang et al., ECCV 2022), all layouts in one network.
 
 Blocks work from coarse to fine. Each sees both frames warped to the wanted time by the flow known so far, and corrects
 that flow and the mask that says which frame a pixel is taken from. Flow is summed in float32 whatever the weights are:

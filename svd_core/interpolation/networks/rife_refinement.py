@@ -1,5 +1,5 @@
 """What the oldest layouts do after the flow: a U-Net that corrects colours, given features of both frames carried along
-(Huang et al. 2022, figure 3). The versions themselves leave it out unless asked."""
+(Huang et al. 2022). The versions themselves leave it out unless asked."""
 
 from __future__ import annotations
 
