@@ -168,8 +168,10 @@ class _Course:
             last = key
         yield from self._emit(waiting)
         if last is not None:
-            for _ in times.before(None):
-                yield self._source(last, held=times.last != last.time)
+            after = list(times.before(None))
+            self.report.dropped += int(not after and self.plan.loop == "off" and last.time != self.used)
+            for time in after:
+                yield self._source(last, held=time != last.time)
 
     def _closed(self, keys: Iterator[_Key], length: int) -> Iterator[_Key]:
         """The frames, and of a loop the first once more."""

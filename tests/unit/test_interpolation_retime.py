@@ -156,6 +156,9 @@ def test_dropped_frames_are_exact_and_told() -> None:
     # At 0, 1.5 and 3 all four frames are shown or give motion.
     for engine in ("blend", "nearest"):
         assert run(frames[:4], Plan(factor=Fraction(2, 3)), engine=engine)[2].dropped == int(engine == "nearest")
+    # 8 frames at 0, 8/3 and 16/3: three are shown, or six give motion.
+    for engine, unused in (("nearest", 5), ("blend", 3)):
+        assert run(frames[:8], Plan(factor=Fraction(3, 8)), engine=engine)[2].dropped == unused
 
 
 def test_alpha_and_grey_go_through() -> None:
