@@ -98,11 +98,15 @@ class _Io:
     """Schemas as plain records."""
 
     def __init__(self) -> None:
-        self.ComfyNode = type("ComfyNode", (), {"hidden": SimpleNamespace(prompt=None, extra_pnginfo=None)})
+        self.ComfyNode = type(
+            "ComfyNode", (), {"hidden": SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id=None)}
+        )
         self.Custom = lambda kind: getattr(self, kind)
         self.Schema = lambda **entries: SimpleNamespace(**{"hidden": [], "is_output_node": False} | entries)
         self.NodeOutput = lambda *result, ui=None: SimpleNamespace(result=result, ui=ui)
-        self.Hidden = self.FolderType = SimpleNamespace(prompt="prompt", extra_pnginfo="extra", output="output")
+        self.Hidden = self.FolderType = SimpleNamespace(
+            prompt="prompt", extra_pnginfo="extra", unique_id="id", output="output"
+        )
 
     def __getattr__(self, name: str) -> Any:
         def record(id: str, **entries: Any) -> Any:

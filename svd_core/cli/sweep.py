@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console.of(options)
     plan = load_plan(Path(options.plan))
     if isinstance(plan.template, AnimateTemplate):
-        check_cells(plan, plan.template, Path(options.out))
+        check_cells(plan, plan.template, Path(options.out), words_only=options.dry_run)
         _check_files(plan, plan.template, console)
     cells = cells_of(plan)
     if options.dry_run:
@@ -65,22 +65,25 @@ def run(options: argparse.Namespace) -> int:
     return _make(plan, cells, options, console)
 
 
-def check_cells(plan: Plan, template: AnimateTemplate, out: Path) -> None:
+def check_cells(plan: Plan, template: AnimateTemplate, out: Path, *, words_only: bool = False) -> None:
     """Try every value once, so that a bad one is a sentence now and not a red cell in an hour.
+
+    words_only: not what torch is needed for, which would cost a list of cells more time and memory than all the rest.
 
     Raises:
         InputError: a setting `svd animate` would refuse.
     """
-    from .cells import check
+    from .cells import check, parse
 
+    look = parse if words_only else check
     if any(axis.name == "format" for axis in plan.axes):
         remedy = "Put it into the settings; one sweep has one format."
         raise InputError(explain("an option that changes the clip as an axis", "format", remedy))
     first = {axis.name: axis.values[0] for axis in plan.axes}
-    check({**template.settings, **first}, plan.folder, out)
+    look({**template.settings, **first}, plan.folder, out)
     for axis in plan.axes:
         for value in axis.values[1:]:
-            check({**template.settings, **first, axis.name: value}, plan.folder, out)
+            look({**template.settings, **first, axis.name: value}, plan.folder, out)
 
 
 def executor_for(plan: Plan, options: argparse.Namespace) -> tuple[Executor, list[str]]:

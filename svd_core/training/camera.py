@@ -43,8 +43,8 @@ class CameraTrainOptions:
     source: what to learn from. size (width, height), frames and fps are the model's own by default, but for the size
     of large models (`LARGE_SIZE`). Give `steps` or `minutes` of computing, or neither for the recipe's. targets and
     rank: which layers, how wide. reference: the amount a second that strength 1 is to mean. trials: pictures the LoRA
-    is tried on. early_stop: end when the meter reads the asked speed twice. dtype: of the model's weights, by default
-    float32 on a CPU and bfloat16 on a GPU.
+    is tried on, by default the recipe's. early_stop: end when the meter reads the asked speed twice. dtype: of the
+    model's weights, by default float32 on a CPU and bfloat16 on a GPU.
     """
 
     out: Path
@@ -61,7 +61,7 @@ class CameraTrainOptions:
     batch: int | None = None
     learning_rate: float = 4e-3
     reference: float | None = None
-    trials: int = TRIALS
+    trials: int | None = None
     early_stop: bool = False
     resume: bool = False
     seed: int = 0
@@ -152,7 +152,7 @@ def _check(options: CameraTrainOptions) -> None:
     for name, value in (("--steps", options.steps), ("--minutes", options.minutes), ("--batch", options.batch)):
         if value is not None and value <= 0:
             raise InputError(explain(f"a positive number for {name}", f"{value}", "Give more."))
-    if not 1 <= options.trials <= 512:
+    if options.trials is not None and not 1 <= options.trials <= 512:
         raise InputError(explain("1 to 512 clips to measure on", f"{options.trials}", "6 give a first impression."))
     check_targets(options.targets)
     if options.rank is not None:
@@ -231,7 +231,8 @@ def _recipe(
 
 
 def _bench(options: CameraTrainOptions, model: SvdModel, size: ClipSize, source: ClipSource) -> Bench:
-    return bench_for(model, size, source.stills(options.trials), batch=8 if is_small(model.config) else 1)
+    small = is_small(model.config)
+    return bench_for(model, size, source.stills(options.trials or TRIALS[small]), batch=8 if small else 1)
 
 
 def _measured(

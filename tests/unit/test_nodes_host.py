@@ -44,6 +44,7 @@ MODULES = {
         "ui": FakeHost().ui,
     },
     "comfy_execution": {},
+    "comfy_execution.graph_utils": {"ExecutionBlocker": object},
     "comfy_execution.progress": {
         "get_progress_state": lambda: SimpleNamespace(
             dynprompt=SimpleNamespace(get_display_node_id=lambda node: f"shown {node}")

@@ -360,7 +360,7 @@ def save(pack: tuple[FakeHost, Any], folder: Path, filename: str, **changes: Any
     host.folder_paths.get_output_directory = lambda: str(folder)
     host.folder_paths.get_save_image_path = lambda name, out, *_: (out, Path(name).name, 1, "", name)
     room = load("nodes.save").SVDStudioSaveClip
-    room.hidden = SimpleNamespace(prompt=GRAPH, extra_pnginfo={"workflow": {"nodes": []}})
+    room.hidden = SimpleNamespace(prompt=GRAPH, extra_pnginfo={"workflow": {"nodes": []}}, unique_id="9")
     images = torch.rand(FRAMES, 16, 16, 3)
     return room.execute(images, 8.0, filename, **{"format": "png", "frames": 0, "notes": "64x64"} | changes)
 

@@ -326,7 +326,7 @@ def test_missing_files_are_told_before_the_work(tmp_path: Path, capsys: pytest.C
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a group of processes in another way there")
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(write_plan(tmp_path, steps=2).read_text())
-    document["axes"] = [{"name": "image", "values": ["a.png"]}, {"name": "seed", "count": 40}]
+    document["axes"] = [{"name": "image", "values": ["a.png"]}, {"name": "seed", "count": 400}]
     path, out = tmp_path / "plan.json", tmp_path / "out"
     path.write_text(json.dumps(document))
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -25,7 +25,7 @@ from svd_core.training.camera_clips import ClipSize
 from svd_core.training.camera_layers import chosen_layers, fresh_deltas, turned
 from svd_core.training.camera_loop import STATE_NAME
 from svd_core.training.camera_moves import target_of
-from svd_core.training.camera_recipe import BATCH, BUCKETS, RANK, law_for, steps_for
+from svd_core.training.camera_recipe import BATCH, BUCKETS, RANK, TRIALS, law_for, steps_for
 from svd_core.training.camera_shipped import passes, train_shipped
 from svd_core.training.camera_sources import SourceChoice
 from svd_core.training.camera_trials import COLUMNS, Readings
@@ -286,7 +286,7 @@ def test_what_ships_was_made_at_the_defaults(path: Path) -> None:
     assert (made["batch"], made["rank"], made["seed"]) == (BATCH[True], RANK[True], usual.seed)
     assert (tuple(made["targets"]), made["learning_rate"]) == (usual.targets, usual.learning_rate)
     assert made["noise"] == [law.mean, law.deviation]
-    assert {row["clips"] for row in made["measured"]} == {usual.trials}
+    assert {row["clips"] for row in made["measured"]} == {TRIALS[True]}
     assert {path.stem, find_preset(path.stem).opposite} & set(camera_shipped.SHIPPED)
 
 
