@@ -201,7 +201,7 @@ def test_one_stack_renders_through_the_whole_pipeline() -> None:
         for one in (camera_cases.Case(name="base"), case)
     )
     shift = (made - plain).mean(dim=0)
-    assert shift[0] > 1 and shift[2] > 2, f"pan {shift[0]:.2f} %, zoom {shift[2]:.2f} % a second"
+    assert shift[0] > 0.5 and shift[2] > 2, f"pan {shift[0]:.2f} %, zoom {shift[2]:.2f} % a second"
 
 
 @pytest.mark.slow
