@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .choices import listed, verdict
-from .conditioning_parts import noise_seed, outputs, sources
+from .conditioning_parts import FRAMINGS, SIZES, noise_seed, outputs, sources
 from .host import io, ui
 
 if TYPE_CHECKING:
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from .host import VAE
     from .host_clip_vision import HostClipVision
-
-_SIZES = ("auto", "manual")
-_FRAMINGS = ("crop", "pad", "blur", "stretch")
 
 
 class SVDStudioImageConditioning(io.ComfyNode):
@@ -46,8 +43,8 @@ class SVDStudioImageConditioning(io.ComfyNode):
         from .conditioning import per_frame
 
         return verdict(
-            lambda: listed("size", size, _SIZES),
-            lambda: listed("framing", framing, _FRAMINGS),
+            lambda: listed("size", size, SIZES),
+            lambda: listed("framing", framing, FRAMINGS),
             lambda: per_frame(motion_points or "", fps_points or "", 2),
         )
 
@@ -96,7 +93,7 @@ def _framing() -> list[io.Input]:
     return [
         io.Combo.Input(
             "size",
-            options=list(_SIZES),
+            options=list(SIZES),
             default="auto",
             tooltip="auto: the size on a 64-pixel grid nearest to the area of width x height and to the picture's own "
             "shape. manual: exactly width x height.",
@@ -114,7 +111,7 @@ def _framing() -> list[io.Input]:
         ),
         io.Combo.Input(
             "framing",
-            options=list(_FRAMINGS),
+            options=list(FRAMINGS),
             default="crop",
             tooltip="What happens where picture and clip differ in shape: crop the edges, pad with black, fill with "
             "a blurred copy, or stretch. SVD Decode can undo all but crop.",

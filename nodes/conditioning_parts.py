@@ -5,6 +5,8 @@ from __future__ import annotations
 from .host import io
 
 MAX_SEED = 2**64 - 1
+SIZES = ("auto", "manual")
+FRAMINGS = ("crop", "pad", "blur", "stretch")
 
 
 def sources(image: str) -> list[io.Input]:

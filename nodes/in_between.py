@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..svd_core.sampling.schedules import SCHEDULE_NAMES
 from .choices import listed, verdict
-from .conditioning_parts import MAX_SEED
+from .conditioning_parts import FRAMINGS, MAX_SEED, SIZES
 from .host import io, ui
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .host_clip_vision import HostClipVision
 
 _METHODS = ("vibid", "mpd", "trf")
-_SIZES = ("auto", "manual")
-_FRAMINGS = ("crop", "pad", "blur", "stretch")
 
 
 class SVDStudioInBetween(io.ComfyNode):
@@ -58,8 +56,8 @@ class SVDStudioInBetween(io.ComfyNode):
         curve = (guidance or "").strip()
         return verdict(
             lambda: listed("method", method, _METHODS),
-            lambda: listed("size", size, _SIZES),
-            lambda: listed("framing", framing, _FRAMINGS),
+            lambda: listed("size", size, SIZES),
+            lambda: listed("framing", framing, FRAMINGS),
             lambda: listed("schedule", schedule, SCHEDULE_NAMES),
             lambda: parse_guidance(curve) if curve else None,
         )
@@ -137,7 +135,7 @@ def _frames() -> list[io.Input]:
     return [
         io.Combo.Input(
             "size",
-            options=list(_SIZES),
+            options=list(SIZES),
             default="auto",
             tooltip="auto: nearest to the area of width x height and to the shape of the first picture. manual: "
             "exactly width x height.",
@@ -146,7 +144,7 @@ def _frames() -> list[io.Input]:
         io.Int.Input("height", default=576, min=16, max=8192, step=8, tooltip="Pixels; together with width."),
         io.Combo.Input(
             "framing",
-            options=list(_FRAMINGS),
+            options=list(FRAMINGS),
             default="crop",
             tooltip="What happens where a picture and the clip differ in shape: crop the edges, pad with black, fill "
             "with a blurred copy, or stretch.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,11 +202,25 @@ def _distinct(names: list[str]) -> list[str]:
 
 def settings_of(options: argparse.Namespace) -> AnimateSettings:
     """The settings asked for; names, curves and camera files are checked here, before a large model is read."""
-    from ..sampling import get_solver, make_schedule, parse_guidance
-    from ..settings import AnimateSettings
+    from ..sampling import get_solver
 
     if options.solver is not None:
         get_solver(options.solver)
+    return replace(
+        clip_settings_of(options),
+        solver=options.solver,
+        camera=camera_of(options),
+        find_lora=finder_of(options),
+        depth=depth_of(options),
+        camera_freedom=options.freedom,
+    )
+
+
+def clip_settings_of(options: argparse.Namespace) -> AnimateSettings:
+    """What `add_clip` and `add_sampling` ask for, but the solver."""
+    from ..sampling import make_schedule, parse_guidance
+    from ..settings import AnimateSettings
+
     if options.schedule is not None:
         make_schedule(options.schedule, options.steps or 2, 0.002, 700.0)
     return AnimateSettings(
@@ -217,13 +232,8 @@ def settings_of(options: argparse.Namespace) -> AnimateSettings:
         augmentation=options.augmentation,
         seed=options.seed,
         steps=options.steps,
-        solver=options.solver,
         schedule=options.schedule,
         guidance=None if options.guidance is None else parse_guidance(options.guidance),
-        camera=camera_of(options),
-        find_lora=finder_of(options),
-        depth=depth_of(options),
-        camera_freedom=options.freedom,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, explain
 from . import options as words
-from .animate import add_clip, add_sampling, cautions
+from .animate import add_clip, add_sampling, cautions, clip_settings_of
 from .output import Console
 
 if TYPE_CHECKING:
@@ -142,27 +142,12 @@ def settings_of(options: argparse.Namespace) -> InBetweenSettings:
     from ..framing import FRAMINGS
     from ..in_betweening.run import bounded_with
     from ..in_betweening.settings import InBetweenSettings
-    from ..sampling import make_schedule, parse_guidance
-    from ..settings import AnimateSettings
 
     if options.framing not in FRAMINGS:
         raise InputError(choose_from("--framing", options.framing, FRAMINGS))
-    if options.schedule is not None:
-        make_schedule(options.schedule, options.steps or 2, 0.002, 700.0)
     told = {name: getattr(options, name) for name in ("early", "renoise", "distillation")}
     return InBetweenSettings(
-        clip=AnimateSettings(
-            size=options.size,
-            frames=options.frames,
-            fps=options.fps,
-            playback_fps=options.playback_fps,
-            motion_bucket=options.motion_bucket,
-            augmentation=options.augmentation,
-            seed=options.seed,
-            steps=options.steps,
-            schedule=options.schedule,
-            guidance=None if options.guidance is None else parse_guidance(options.guidance),
-        ),
+        clip=clip_settings_of(options),
         bounded=bounded_with(options.method, told),
         flow_start=options.flow_start,
         framing=options.framing,

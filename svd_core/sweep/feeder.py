@@ -104,6 +104,12 @@ class Feeder:
             self.sweeps.append(sweep)
         self._failures.pop(sweep.id, None)
 
+    def pause_all(self, note: str) -> None:
+        """Pause what runs and say why."""
+        with self.lock:
+            for sweep in self.sweeps:
+                self._pause(sweep, note)
+
     def _is_over(self, sweep: Sweep) -> bool:
         if sweep.busy or any(sent.sweep is sweep for sent in self.sent.values()):
             return False

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..camera.stack import CameraStack
 
 _PAUSE = 0.5
+# In a row, before the sweeps are paused.
+_TROUBLES = 10
 _MOST_IDLE = 8
 # What is left where a disk was full before the plan was written.
 _BARE = (".lock", CELLS)
@@ -307,6 +309,7 @@ class Sweeps:
 
     def _work(self, feeder: Feeder) -> None:
         """The feeder's thread; it ends when nothing is left to do, and `_go_on` starts another."""
+        troubles = 0
         while True:
             self._wake.clear()
             try:
@@ -314,9 +317,14 @@ class Sweeps:
             except HostGone as error:
                 _log.debug("%s", error)
                 more = True
-            except Exception:
-                _log.exception("a sweep could not be looked after")
-                more = True
+            except Exception as error:
+                # Once may pass (a folder that is just being deleted); what stays, the artist is told of.
+                more, troubles = True, troubles + 1
+                if troubles % _TROUBLES == 0:
+                    _log.exception("sweeps are paused")
+                    feeder.pause_all(f"Its clips could not be looked after: {error or type(error).__name__}")
+            else:
+                troubles = 0
             if not more:
                 with self._lock:
                     if not feeder.sweeps:

@@ -266,6 +266,27 @@ def test_a_full_disk(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names == ["a_seed10.gif", "a_seed11.gif", "b_seed10.gif", "b_seed11.gif"], "a clip was made twice"
 
 
+def test_whatever_stumbles_the_artist_hears_of_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure nobody thought of must leave no sweep that says it runs and does not."""
+
+    def broken(*_: object) -> tuple[set[str], set[str]]:
+        raise KeyError("a host that answers otherwise")
+
+    server.host.hold.clear()
+    monkeypatch.setattr(server.host, "placed", broken)
+    server.start()
+    deadline = time.monotonic() + 60
+    while (told := server.sweeps.detail("sweep"))["state"] != "paused":
+        assert time.monotonic() < deadline, told
+        time.sleep(0.01)
+    assert "a host that answers otherwise" in told["note"]
+    monkeypatch.undo()
+    monkeypatch.setattr("svd_core.sweep.service._PAUSE", 0.01)
+    server.host.hold.set()
+    server.sweeps.act("sweep", "resume", None)
+    assert server.until("sweep", "finished")["counts"]["done"] == 4
+
+
 @pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written(server: Server) -> None:
     server.root.mkdir()
