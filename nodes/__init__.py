@@ -15,7 +15,7 @@ from .contact_sheet import SVDStudioContactSheet
 from .decode import SVDStudioDecode
 from .guidance import SVDStudioGuidance
 from .host import ComfyExtension, io, register_folder
-from .host_server import add_routes
+from .host_server import add_routes, at_shutdown
 from .in_between import SVDStudioInBetween
 from .info import SVDStudioInfo
 from .interpolate import SVDStudioInterpolate
@@ -29,7 +29,7 @@ from .save import SVDStudioSaveClip
 from .sweep_axis import SVDStudioSweepAxis
 from .sweep_cell import SVDStudioSweepCell
 from .sweep_plan import SVDStudioSweepPlan
-from .sweep_routes import routes
+from .sweep_routes import close, routes
 from .sweep_value import SVDStudioSweepValue
 from .train_camera import SVDStudioTrainCameraLora
 
@@ -71,4 +71,5 @@ class SVDStudioExtension(ComfyExtension):
         register_folder(CAMERA_LORAS)
         register_interpolators()
         add_routes(routes())
+        at_shutdown(close)
         return list(NODES)

@@ -22,6 +22,8 @@ from .sampling import check_family
 _NETWORK = "diffusion_model."
 # Which LoRAs there are does not depend on the clip, so long as every frame range fits in.
 _LONG_CLIP = 2048
+# What SVD was trained on: where the camera is by then is told before a clip is known.
+_USUAL_CLIP = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Camera:
 
     def plan(self, frames: int, fps: float) -> Plan:
         """What carries the moves of a clip."""
-        return resolve(self.stack, frames, fps, self.base, self.files, depth=self.depth)
+        judged = _USUAL_CLIP if frames == _LONG_CLIP else None
+        return resolve(self.stack, frames, fps, self.base, self.files, depth=self.depth, judged=judged)
 
     def placed(self, frames: int, fps: float) -> Sequence[Placed]:
         """The LoRAs and their strengths."""

@@ -90,20 +90,38 @@ def save(stack: CameraStack, name: str) -> Path:
     return path
 
 
+def parts(name: str) -> list[Path]:
+    """The file of a camera and those of the LoRAs it names, as far as they are there."""
+    from ..svd_core.sweep.contents import loras_in
+
+    try:
+        path = check(name)
+        named = loras_in(path.read_text(encoding="utf-8"))
+        return [path, *(catalog.find_lora(entry) for lora in named for entry in _matching(lora))]
+    except (InputError, OSError, ValueError, RecursionError):
+        return []
+
+
 def fingerprint(name: str) -> str:
     """Changes with the file, and with the LoRAs it may name."""
     return "|".join([catalog.fingerprint(check(name)), *map(catalog.fingerprint, catalog.lora_folders())])
 
 
 def _lora(name: str) -> CameraLora:
-    from ..svd_core.weights.lora import load_camera_lora, name_of
+    from ..svd_core.weights.lora import load_camera_lora
 
-    files = {entry: catalog.find_lora(entry) for entry in catalog.lora_names()}
-    matching = [entry for entry, file in files.items() if name_of(file) == name]
+    matching = _matching(name)
     if len(matching) > 1:
         remedy = "Rename one of them: a saved camera knows its LoRAs by name."
         raise InputError(explain(f"one LoRA called {name!r}", ", ".join(matching), remedy))
     return load_camera_lora(catalog.find_lora(matching[0] if matching else name))
+
+
+def _matching(name: str) -> list[str]:
+    """Entries of the LoRA lists whose files are called so."""
+    from ..svd_core.weights.lora import name_of
+
+    return [entry for entry in catalog.lora_names() if name_of(catalog.find_lora(entry)) == name]
 
 
 def _is_name(name: str) -> bool:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..svd_core.camera.curves import EASES, parse_ease
 from ..svd_core.camera.presets import PRESETS, find_preset
+from ..svd_core.seeds import LAST_SEED
+from ..svd_core.sweep.entries import SAVED
 from . import camera_files
 from .choices import listed, verdict
 from .host import io
@@ -13,10 +15,8 @@ from .host import io
 if TYPE_CHECKING:
     from ..svd_core.camera.move import CameraStack, Move
 
-_SAVED = "saved: "
 _CUSTOM = "custom"
 _MOST_FRAMES = 1024
-_MAX_SEED = 2**63 - 1
 
 
 class SVDStudioCameraMove(io.ComfyNode):
@@ -58,7 +58,7 @@ class SVDStudioCameraMove(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, preset: str = "", **rest: object) -> str:
         """A saved camera counts as changed when its file is."""
-        return camera_files.fingerprint(preset.removeprefix(_SAVED)) if preset.startswith(_SAVED) else ""
+        return camera_files.fingerprint(preset.removeprefix(SAVED)) if preset.startswith(SAVED) else ""
 
     @classmethod
     def execute(
@@ -77,8 +77,8 @@ class SVDStudioCameraMove(io.ComfyNode):
         from ..svd_core.camera.move import CameraStack, mix
 
         before = camera or CameraStack()
-        if preset.startswith(_SAVED):
-            return io.NodeOutput(mix(before, camera_files.load(preset.removeprefix(_SAVED))))
+        if preset.startswith(SAVED):
+            return io.NodeOutput(mix(before, camera_files.load(preset.removeprefix(SAVED))))
         frames = None if (first_frame, last_frame) == (0, -1) else (first_frame, last_frame)
         curve = parse_ease(points if ease == _CUSTOM else ease)
         steps = (first_step, last_step)
@@ -94,7 +94,7 @@ def _move(preset: str, amount: float, **when: object) -> Move:
 
 
 def _presets() -> list[str]:
-    return [*PRESETS, *(_SAVED + name for name in camera_files.names())]
+    return [*PRESETS, *(SAVED + name for name in camera_files.names())]
 
 
 def _check_numbers(
@@ -194,7 +194,7 @@ def _more() -> list[io.Input]:
             "shake_seed",
             default=0,
             min=0,
-            max=_MAX_SEED,
+            max=LAST_SEED,
             optional=True,
             tooltip="Only for handheld: which sway. The same seed sways the same way at any frame rate.",
         ),

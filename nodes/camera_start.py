@@ -6,6 +6,7 @@ rough clip put right. Why and how is svd_core's (`camera.fallback`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,7 @@ from .decoding import decode_for_host
 from .host import VAE
 from .host_camera import WHOLE_RUN, clip_frames, clip_rate, conditions
 
+_log = logging.getLogger(__name__)
 # What the decoder node does when it is left alone.
 _CHUNK, _OVERLAP = 8, 4
 
@@ -75,6 +77,9 @@ class StartMoved:
         rate = clip_rate(entries)
         frames = clip_frames(guider.model_patcher, len(noise), entries)
         plan = self._plan(frames, rate)
+        if plan.caution is not None:
+            # How long the clip is, nobody knew when the node reported.
+            _log.warning("%s", plan.caution)
         courses = [
             chart(picture, plan, self._source.depth)
             for picture in self._pictures(latent_image, len(noise) // frames, entries)

@@ -24,8 +24,13 @@ _MARKS = {
     **{f"{folder}: ": folder for folder in INTERPOLATORS},
     "": "checkpoints",
 }
+_MARKED = (_FOLDER_MARK, *filter(None, _MARKS))
+# As the hosts list them.
+_MODEL_KINDS = (*_INTERPOLATOR_KINDS, ".ckpt", ".pt2", ".bin", ".gguf")
+_NO_MODELS = ("custom_nodes", "configs")
 _INDEX = "model_index.json"
-_ASSET = Path(__file__).parent.parent / "svd_core" / "assets" / "nano.safetensors"
+_ASSETS = Path(__file__).parent.parent / "svd_core" / "assets"
+_ASSET, _INTERPOLATOR = _ASSETS / "nano.safetensors", _ASSETS / "nano_interpolator.safetensors"
 
 
 def model_names() -> list[str]:
@@ -75,8 +80,8 @@ def register_interpolators() -> None:
 
 
 def interpolator_names() -> list[str]:
-    """Files that may be frame interpolators; a name in both folders means the first."""
-    return list(dict.fromkeys(name for _, name in _interpolators()))
+    """Files that may be frame interpolators, and last the embedded model's; a name in both folders means the first."""
+    return [*dict.fromkeys(name for _, name in _interpolators()), EMBEDDED]
 
 
 def find_interpolator(name: str) -> Path:
@@ -85,12 +90,14 @@ def find_interpolator(name: str) -> Path:
     Raises:
         InputError: it is not in the list, or the file has gone.
     """
+    if name == EMBEDDED:
+        return _INTERPOLATOR
     listed = (_listed(folder, name) for folder in INTERPOLATORS if name in interpolator_names())
     path = next((path for path in listed if path is not None and path.exists()), None)
     if path is None:
         expected = " or ".join(f"ComfyUI/models/{folder}" for folder in INTERPOLATORS)
-        remedy = "Put the file there and refresh the page (R)."
-        raise InputError(explain(f"a RIFE file of {expected}", f"no {name!r}", remedy))
+        remedy = f"Put the file there and refresh the page (R), or choose “{EMBEDDED}”."
+        raise InputError(explain(f"an interpolator of {expected}", f"no {name!r}", remedy))
     return path
 
 
@@ -106,6 +113,21 @@ def find(name: str) -> Path:
         remedy = f"Put the file there and refresh the page (R), or choose “{EMBEDDED}”."
         raise InputError(explain(expected, f"no {name!r}", remedy))
     return path
+
+
+def named(word: str) -> list[Path]:
+    """Every model file, of whatever kind, that a word of a graph may name: one of this pack's lists, or of the host's.
+
+    None for most words. Which of several files of one name a node means, only the node knows.
+    """
+    ours = _locate(word) if word == EMBEDDED or word.startswith(_MARKED) else None
+    if ours is not None:
+        return [ours]
+    if not word.lower().endswith(_MODEL_KINDS):
+        return []
+    folders = [name for name in folder_paths.folder_names_and_paths if name not in _NO_MODELS]
+    found = [full for name in folders if (full := folder_paths.get_full_path(name, word)) is not None]
+    return [Path(full) for full in dict.fromkeys(found)]
 
 
 def fingerprint(path: Path) -> str:

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ..svd_core.autoencoder.autoencoder import Autoencoder
 from ..svd_core.autoencoder.decoding import stream_clip
-from ..svd_core.autoencoder.footprint import decode_bytes
+from ..svd_core.autoencoder.footprint import DecodePlan, decode_bytes
 from ..svd_core.config import SVD, AutoencoderConfig
 from ..svd_core.errors import InputError, explain
 from ..svd_core.memory import with_leaner_retry
-from ..svd_core.pipeline import DecodePlan
 from .host import VAE, management, work_report
 
 _CELL = 8

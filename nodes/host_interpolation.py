@@ -8,6 +8,7 @@ have `pad_align`, `memory_used_forward` and `forward_multi_timestep`. Ours follo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..svd_core.errors import InputError, choose_from, explain
+from ..svd_core.interpolation.alpha import laid, lifted
 from ..svd_core.interpolation.engines import Engine, Gap
 from ..svd_core.interpolation.learned import LearnedEngine, as_frame, as_picture
 from ..svd_core.interpolation.networks.rife import Rife
@@ -23,7 +25,9 @@ from ..svd_core.operations import Layers
 from ..svd_core.rife_layouts import RifeConfig
 from ..svd_core.weights.rife import check_settings, fill_rife
 from ..svd_core.weights.rife_file import open_rife
+from ..svd_core.weights.video_interpolators import is_video_interpolator
 from .host import ModelPatcher, cast_on_use, management
+from .host_video_interpolation import HostBetween, load_video_for_host
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Values a pixel that a call keeps alive, generously; what the host assumes of RIFE, and of networks that do not say.
@@ -78,11 +82,19 @@ class HostRife(Rife):
 
 
 def load_for_host(
-    path: Path, dtype: str, flow_scale: float = 1.0, batch: int = 1, refine: bool = False
+    path: Path, base: Path, dtype: str, flow_scale: float = 1.0, batch: int = 1, refine: bool = False
 ) -> tuple[ModelPatcher, str]:
-    """A RIFE file on the host's patcher, and what it is in words; errors as in `load_interpolator`."""
+    """An interpolator of either kind on the host's patcher, and what it is in words.
+
+    `base` is the model whose latents a video interpolator speaks; scale, batch and refinement are RIFE's.
+
+    Raises:
+        SvdError: as in `load_interpolator` and `load_video_engine`.
+    """
     if dtype not in DTYPES:
         raise InputError(choose_from("dtype", dtype, DTYPES))
+    if is_video_interpolator(path):
+        return load_video_for_host(path, base, DTYPES[dtype])
     check_settings(flow_scale, batch)
     checkpoint, config = open_rife(path)
     device = management.get_torch_device()
@@ -121,6 +133,8 @@ def host_engine(model: Any, height: int, width: int) -> Engine:  # noqa: ANN401 
     used = getattr(network, "memory_used_forward", None)
     needed = used((1, height, width, 3), dtype) if used else _THEIRS * height * width * dtype.itemsize
     management.load_models_gpu([model], memory_required=needed)
+    if isinstance(network, HostBetween):
+        return network.engine(model.load_device)
     if isinstance(network, HostRife):
         name = f"rife {network.config.layout.name}"
         return LearnedEngine(network, name, device=model.load_device, dtype=dtype, batch=network.batch)
@@ -128,54 +142,61 @@ def host_engine(model: Any, height: int, width: int) -> Engine:  # noqa: ANN401 
 
 
 class HostEngine:
-    """A network of the host's as an engine; colours are its work, other channels are cross-faded."""
+    """A network of the host's as an engine. It knows colours only: transparent frames are shown to it over grey, and
+    their alpha once more as a picture of its own."""
 
     gaps_at_once = 1
 
     def __init__(self, network: Any, device: torch.device, dtype: torch.dtype) -> None:  # noqa: ANN401 - the host's
         self.name = type(network).__name__
         self._network, self._device, self._dtype = network, device, dtype
-        self._last: tuple[Tensor, Any] | None = None
+        self._last: tuple[Tensor, list[_View]] | None = None
 
     def between(self, gaps: Sequence[Gap]) -> Iterator[Tensor]:
         """See `Engine.between`."""
         for gap in gaps:
-            sides = [self._ready(frame) for frame in (gap.first, gap.second)]
-            cache = {"img0": self._features(gap.first, sides[0]), "img1": self._features(gap.second, sides[1])}
+            pairs = list(zip(self._views(gap.first), self._views(gap.second), strict=True))
             for start in range(0, len(gap.times), _AT_ONCE):
                 times = gap.times[start : start + _AT_ONCE]
-                leaner = 1 if len(times) > 1 else None
-                for time, picture in zip(times, self._made(sides, times, cache, leaner), strict=True):
-                    extra = torch.lerp(*(side[0, 3:] for side in sides), time)
-                    yield as_frame(torch.cat((picture, extra.to(picture))), gap.first)
-
-    def _ready(self, frame: Tensor) -> Tensor:
-        multiple = getattr(self._network, "pad_align", 1)
-        if min(frame.shape[:2]) < _SMALLEST:
-            multiple = max(multiple, _SMALLEST)
-        return as_picture(frame.to(self._device), multiple).to(self._dtype)
+                made = [self._made(pair, times, 1 if len(times) > 1 else None) for pair in pairs]
+                for colours, *alpha in zip(*made, strict=True):
+                    picture = torch.cat((colours[:3], *(plane[:3].mean(dim=0, keepdim=True) for plane in alpha)))
+                    yield as_frame(lifted(picture[None].float())[0], gap.first)
 
     @torch.no_grad()
-    def _features(self, frame: Tensor, side: Tensor) -> Any:  # noqa: ANN401 - the host's
-        if self._last is None or not torch.equal(self._last[0], frame):
-            self._last = frame, self._network.extract_features(side[:, :3])
+    def _views(self, frame: Tensor) -> list[_View]:
+        """What the network is shown of a frame; of the one that ended the gap before it is known already."""
+        if self._last is None or self._last[0].shape != frame.shape or not torch.equal(self._last[0], frame):
+            multiple = getattr(self._network, "pad_align", 1)
+            if min(frame.shape[:2]) < _SMALLEST:
+                multiple = max(multiple, _SMALLEST)
+            picture = laid(as_picture(frame.to(self._device), multiple)).to(self._dtype)
+            shown = [picture[:, :3], *(plane.expand(-1, 3, -1, -1) for plane in picture[:, 3:].split(1, dim=1))]
+            self._last = frame, [_View(one, self._network.extract_features(one)) for one in shown]
         return self._last[1]
 
-    def _made(
-        self, sides: Sequence[Tensor], times: Sequence[float], cache: dict[str, Any], leaner: int | None
-    ) -> list[Tensor]:
+    def _made(self, pair: tuple[_View, _View], times: Sequence[float], leaner: int | None) -> list[Tensor]:
         def run(at_once: int) -> list[Tensor]:
             parts = [times[start : start + at_once] for start in range(0, len(times), at_once)]
-            return [picture for part in parts for picture in self._call(sides, part, cache)]
+            return [picture for part in parts for picture in self._call(pair, part)]
 
         return with_leaner_retry("making frames", run, len(times), leaner)
 
     @torch.no_grad()
-    def _call(self, sides: Sequence[Tensor], times: Sequence[float], cache: dict[str, Any]) -> Tensor:
-        first, second = (side[:, :3] for side in sides)
+    def _call(self, pair: tuple[_View, _View], times: Sequence[float]) -> Tensor:
+        first, second = (view.picture for view in pair)
+        cache = {"img0": pair[0].features, "img1": pair[1].features}
         several = getattr(self._network, "forward_multi_timestep", None)
         if several is not None:
             return several(first, second, list(times), cache=cache)
         clock = first.new_tensor(times).view(-1, 1, 1, 1).expand(-1, 1, *first.shape[-2:])
-        pictures = (side.expand(len(times), -1, -1, -1) for side in (first, second))
+        pictures = (picture.expand(len(times), -1, -1, -1) for picture in (first, second))
         return self._network(*pictures, timestep=clock, cache=cache)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A picture `1 3 H W` and what the network made of it alone."""
+
+    picture: Tensor
+    features: Any

@@ -29,6 +29,18 @@ def add_routes(routes: Mapping[tuple[str, str], Handler]) -> None:
             server.routes.route(method, path)(handler)
 
 
+def at_shutdown(done: Callable[[], None]) -> None:
+    """Call this when the server ends; to be said before it has started to listen."""
+    server = _server()
+    if server is None:
+        return
+
+    async def end(_app: object) -> None:
+        done()
+
+    server.app.on_shutdown.append(end)
+
+
 def tell_every_page(event: str, told: Mapping[str, Any]) -> None:
     """An event for all pages that are open, from any thread."""
     server = _server()

@@ -32,7 +32,7 @@ class HostVAE(VAE):
         config = autoencoder.config
         self.device = management.vae_device()
         self.vae_dtype = dtype or management.vae_dtype(self.device, [torch.bfloat16, torch.float32])
-        self.first_stage_model = _stored_as(autoencoder, self.vae_dtype)
+        self.first_stage_model = stored_as(autoencoder, self.vae_dtype)
         self.latent_channels = config.latent_channels
         self.downscale_ratio = self.upscale_ratio = config.downsampling
         self.output_device = management.intermediate_device()
@@ -96,7 +96,7 @@ class HostVAE(VAE):
         return weights
 
 
-def _stored_as(autoencoder: Autoencoder, dtype: torch.dtype) -> Autoencoder:
+def stored_as(autoencoder: Autoencoder, dtype: torch.dtype) -> Autoencoder:
     """In the host's dtype, except for the blend factors: a rounded logit is worse than a rounded share."""
     for name, parameter in autoencoder.named_parameters():
         if not name.endswith("mix_factor"):

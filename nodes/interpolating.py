@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import uuid
@@ -17,6 +18,7 @@ from ..svd_core.interpolation import Engine, Plan, Report, parse_pairs, parse_ti
 from ..svd_core.interpolation.engines import flow_engine
 from .host import folder_paths, management, work_report
 
+_MODES = ("factor", "fps", "times")
 _MEMORY = ("auto", "ram", "disk")
 _DISK_FROM = 2**30
 # Of the free disk, what must be left for everything else.
@@ -48,12 +50,12 @@ def interpolate(
         InputError: a setting that makes no sense, or pixels that are not finite.
         OutputError: the disk is full.
     """
-    rate = Fraction(source_fps).limit_denominator(1001)
+    rate = _ratio("source_fps", source_fps)
     plan = Plan(
         factor=_factor(mode, factor, rate, fps),
         loop=loop,
         keep_duration=keep_duration,
-        times=parse_times(times) if mode == "times" else (),
+        times=_times(times) if mode == "times" else (),
         ease=ease,
         dedupe=dedupe,
         pairs=parse_pairs(pairs),
@@ -130,6 +132,29 @@ def _engine(name: str, flow_scale: float, model: object, images: Tensor) -> str 
 
 
 def _factor(mode: str, factor: float, rate: Fraction, fps: float) -> Fraction:
-    if mode == "fps":
-        return to_rate(rate, Fraction(fps).limit_denominator(1001))
-    return Fraction(factor).limit_denominator(1001)
+    if mode not in _MODES:
+        raise InputError(choose_from("mode", mode, _MODES))
+    return to_rate(rate, _ratio("fps", fps)) if mode == "fps" else _ratio("factor", factor)
+
+
+def _times(text: str) -> tuple[Fraction, ...]:
+    """The list of mode times.
+
+    Raises:
+        InputError: no times, or something else.
+    """
+    if times := parse_times(text):
+        return times
+    raise InputError(explain("`times` in mode times", "an empty list", "Write for example 0.25, 0.5, 0.75."))
+
+
+def _ratio(name: str, value: float) -> Fraction:
+    """A rate or factor as a fraction that counts frames exactly; a connected input may be any number.
+
+    Raises:
+        InputError: not above 0, or not finite.
+    """
+    ratio = Fraction(value).limit_denominator(1001) if math.isfinite(value) else Fraction(0)
+    if ratio <= 0:
+        raise InputError(explain(f"`{name}` above 0", f"{value:g}", "Give a positive number, such as 24."))
+    return ratio

@@ -68,7 +68,7 @@ class SVDStudioLoadModel(io.ComfyNode):
 
         def readable() -> None:
             if model is not None:
-                _check_headers(catalog.find(model), _companions(companion))
+                check_headers(catalog.find(model), _companions(companion))
 
         return verdict(lambda: listed("dtype", dtype, _DTYPES), readable)
 
@@ -91,7 +91,7 @@ def _companions(name: str | None) -> list[Path]:
     return [] if name in (None, _NO_COMPANION) else [catalog.find(name)]
 
 
-def _check_headers(path: Path, companions: list[Path]) -> None:
+def check_headers(path: Path, companions: list[Path]) -> None:
     """Everything `load_model` refuses before it reads a weight.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..svd_core.sampling.schedules import SCHEDULE_NAMES
 from ..svd_core.sampling.solvers import SOLVER_NAMES
 from .choices import listed, verdict
+from .conditioning_parts import MAX_SEED
 from .host import io, ui
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _inputs() -> list[io.Input]:
             "seed",
             default=0,
             min=0,
-            max=2**64 - 1,
+            max=MAX_SEED,
             control_after_generate=True,
             tooltip="Seed of the noise; clip i of a batch has seed + i, so each can be made again alone.",
         ),

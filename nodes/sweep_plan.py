@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from ..svd_core.seeds import LAST_SEED
 from ..svd_core.sweep.plan import MOST_CELLS, Order
 from .choices import listed, verdict
 from .host import io
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _COMBINE = ("product", "zip", "random")
 _ORDERS = get_args(Order)
-_MAX_SEED = 2**63 - 1
 
 
 class SVDStudioSweepPlan(io.ComfyNode):
@@ -87,7 +87,7 @@ def _inputs() -> list[io.Input]:
             "seed",
             default=0,
             min=0,
-            max=_MAX_SEED,
+            max=LAST_SEED,
             control_after_generate=False,
             optional=True,
             tooltip="Which cells random draws. It has nothing to do with the seeds of the clips.",

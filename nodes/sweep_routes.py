@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,16 @@ from ..svd_core.errors import SvdError
 from ..svd_core.sweep import ROUTES
 from . import sweeping
 from .host_server import Handler
+from .own_threads import OwnThreads
 
 _MOST_ROWS = 2000
+# A page asks for a screen of thumbnails at once, and each may have a clip to read.
+_DRAWING = OwnThreads(3, "svd-studio-pictures")
 _VERBS = ("pause", "resume", "cancel", "retry")
 _TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4", ".webm": "video/webm"}
+
+
+Run = Callable[[Callable[[], Path]], Awaitable[Path]]
 
 
 def routes() -> dict[tuple[str, str], Handler]:
@@ -32,13 +38,18 @@ def routes() -> dict[tuple[str, str], Handler]:
         ("GET", cell): _file(lambda asked: _playable(sweeping.sweeps().file(asked.id, asked.cell))),
         ("GET", f"{cell}/values"): _json(lambda asked: sweeping.sweeps().values(asked.id, asked.cell)),
         ("GET", f"{cell}/clip"): _file(lambda asked: _playable(sweeping.sweeps().clip(asked.id, asked.cell))),
-        ("GET", f"{cell}/thumbnail"): _file(lambda asked: sweeping.sweeps().thumbnail(asked.id, asked.cell)),
-        ("GET", f"{one}/sheet.png"): _file(lambda asked: _sheet(asked, "sheet.png")),
-        ("GET", f"{one}/sheet.html"): _file(lambda asked: _sheet(asked, "sheet.html")),
+        ("GET", f"{cell}/thumbnail"): _drawn(lambda asked: sweeping.sweeps().thumbnail(asked.id, asked.cell)),
+        ("GET", f"{one}/sheet.png"): _drawn(lambda asked: _sheet(asked, "sheet.png")),
+        ("GET", f"{one}/sheet.html"): _drawn(lambda asked: _sheet(asked, "sheet.html")),
     }
     for verb in _VERBS:
         table["POST", f"{one}/{verb}"] = _json(_acting(verb))
     return table
+
+
+def close() -> None:
+    """Let go of the threads that draw."""
+    _DRAWING.close()
 
 
 class _Asked:
@@ -72,12 +83,18 @@ def _json(answer: Callable[[_Asked], object], status: int = 200) -> Handler:
     return handle
 
 
-def _file(answer: Callable[[_Asked], Path]) -> Handler:
+def _drawn(answer: Callable[[_Asked], Path]) -> Handler:
+    """As `_file`, where the file may have to be made first."""
+    return _file(answer, _DRAWING.run)
+
+
+def _file(answer: Callable[[_Asked], Path], run: Run = asyncio.to_thread) -> Handler:
     async def handle(request: Any) -> Any:  # noqa: ANN401 - aiohttp's
         from aiohttp import web
 
         try:
-            path = await asyncio.to_thread(answer, await _read(request))
+            asked = await _read(request)
+            path = await run(lambda: answer(asked))
         except (SvdError, OSError) as error:
             return _refused(error)
         # A clip of a cell never changes under its name, a sheet and a thumbnail may.

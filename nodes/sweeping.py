@@ -36,6 +36,7 @@ def sweeps() -> Sweeps:
             host=own_host,
             find=find,
             cameras=camera,
+            files=files,
             tell=lambda told: tell_every_page(EVENT, told),
         )
     )
@@ -61,6 +62,11 @@ def find(kind: Kind, pattern: str) -> Sequence[str]:
         camera_files.check(pattern)
         return [pattern]
     return _pictures(pattern) if kind == "images" else _loras(pattern)
+
+
+def files(word: str) -> Sequence[Path]:
+    """What a word of a graph names besides pictures: models, LoRAs, and the saved cameras in a camera's words."""
+    return catalog.named(word) or [part for name in saved_in(word) for part in camera_files.parts(name)]
 
 
 def camera(text: str) -> CameraStack:

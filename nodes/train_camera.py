@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from ..svd_core.seeds import LAST_SEED
 from ..svd_core.training.camera_names import trainable
 from . import catalog
 from .choices import listed, verdict
 from .host import io, ui
 
 _SOURCES = ("photos", "clips", "drawn worlds")
-_MAX_SEED = 2**63 - 1
 
 
 class SVDStudioTrainCameraLora(io.ComfyNode):
@@ -128,7 +128,11 @@ def _how() -> list[io.Input]:
             tooltip="Optimiser steps. A few hundred teach a move; more make it faster and cleaner.",
         ),
         io.Int.Input(
-            "rank", default=16, min=1, max=64, tooltip="Width of the LoRA: 4 to 64; larger learns more and weighs more."
+            "rank",
+            default=16,
+            min=1,
+            max=64,
+            tooltip="Width of the LoRA, 1 to 64; 8 is enough for a move, larger learns more and weighs more.",
         ),
         io.Int.Input(
             "frames",
@@ -157,7 +161,7 @@ def _how() -> list[io.Input]:
             "seed",
             default=0,
             min=0,
-            max=_MAX_SEED,
+            max=LAST_SEED,
             control_after_generate=False,
             tooltip="The same seed and settings give the same LoRA on the same machine.",
         ),

@@ -35,6 +35,10 @@ class NumericsError(SvdError):
     """A network produced NaN or infinity; the text says in which stage."""
 
 
+class DamagedWeightsError(FileFormatError, NumericsError):
+    """A file holds NaN or infinite weights."""
+
+
 class OutOfMemoryError(SvdError):
     """Memory ran out even at the leanest plan."""
 
@@ -46,6 +50,12 @@ class Cancelled(SvdError):
 def explain(expected: str, found: str, remedy: str) -> str:
     """Join the three parts of an error message into one line."""
     return f"Expected {expected}; found {found}. {remedy}"
+
+
+def damaged_weights(file: str, tensor: str) -> DamagedWeightsError:
+    """The error for a file with NaN or infinity in a tensor."""
+    remedy = "The file is damaged or a failed training run: use another one."
+    return DamagedWeightsError(explain(f"finite weights in {file}", f"NaN or infinity in {tensor}", remedy))
 
 
 def choose_from(name: str, value: object, valid: Iterable[str]) -> str:

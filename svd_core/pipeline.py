@@ -11,6 +11,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .autoencoder.decoding import stream_clip
+from .autoencoder.footprint import CHUNK, DecodePlan
 from .camera.move import CameraStack, Move
 from .camera.stack import Finder
 from .conditioning import Orbit, condition_on_images, stacked
@@ -40,10 +41,6 @@ from .weights.build import SvdModel
 OnDecode = Callable[[int, int], None]
 """Called while decoding with the frames done (measuring counted in) and the frames in all."""
 
-_DECODE_CHUNK = 8
-# Latent cells: 384 pixels a side for SVD.
-_LEAN_TILE = 48
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
@@ -55,19 +52,6 @@ class Watch:
 
 
 SILENT = Watch()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodePlan:
-    """Frames decoded together, and the longest side of a spatial tile in latent cells (None: whole frames)."""
-
-    chunk: int
-    tile: int | None
-
-    def leaner(self) -> DecodePlan | None:
-        """What to try after an out-of-memory error: a quarter of the frames, in tiles; None at the bottom."""
-        fewer = DecodePlan(chunk=max(1, self.chunk // 4), tile=min(self.tile or _LEAN_TILE, _LEAN_TILE))
-        return None if fewer == self else fewer
 
 
 def animate(
@@ -268,7 +252,7 @@ def decode_latents(
     Both are what is asked for, never what memory happens to be free; only running out of it changes them, and
     that is said. Errors as in `animate`.
     """
-    asked = DecodePlan(chunk=_DECODE_CHUNK if chunk is None else chunk, tile=tile)
+    asked = DecodePlan(chunk=CHUNK if chunk is None else chunk, tile=tile)
 
     def run(plan: DecodePlan) -> list[Tensor]:
         return _decode(model, latents, plan, watch.on_decode)

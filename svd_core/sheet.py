@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +28,27 @@ _GAP = 4
 _TITLE_SIZE = 22
 _LABEL_SIZE = 15
 _ROW_GAP = 14
-# Of the usual systems; Pillow finds them by name wherever the system keeps them.
-_SYSTEM_FONTS = (
-    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "segoeui.ttf", "Arial Unicode.ttf"),
-    *("Arial.ttf", "NotoSansCJK-Regular.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf", "Hiragino Sans GB.ttc"),
-)
+# Of the usual systems, by what they have signs for; Pillow finds them by name wherever the system keeps them.
+_SYSTEM_FONTS = {
+    "linux": (
+        *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "FreeSans.ttf"),
+        *("NotoSansCJK-Regular.ttc", "NotoSansCJKjp-Regular.otf", "SourceHanSans-Regular.ttc", "DroidSansFallback.ttf"),
+        *("DroidSansFallbackFull.ttf", "wqy-microhei.ttc", "wqy-zenhei.ttc", "uming.ttc", "ipag.ttf", "ipagp.ttf"),
+        *("TakaoGothic.ttf", "fonts-japanese-gothic.ttf", "NanumGothic.ttf", "NotoSansArabic-Regular.ttf"),
+        *("NotoSansHebrew-Regular.ttf", "NotoSansDevanagari-Regular.ttf", "NotoSansThai-Regular.ttf"),
+        *("NotoEmoji-Regular.ttf", "Symbola.ttf", "unifont.ttf", "unifont.otf"),
+    ),
+    "win32": (
+        *("segoeui.ttf", "arial.ttf", "msyh.ttc", "YuGothM.ttc", "meiryo.ttc", "msgothic.ttc", "simsun.ttc"),
+        *("msjh.ttc", "malgun.ttf", "Nirmala.ttc", "Nirmala.ttf", "LeelawUI.ttf", "seguisym.ttf", "seguiemj.ttf"),
+    ),
+    "darwin": (
+        *("Arial.ttf", "Arial Unicode.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc"),
+        *("AppleGothic.ttf", "GeezaPro.ttc", "Kohinoor.ttc", "Thonburi.ttc", "Apple Symbols.ttf"),
+    ),
+}
+# Signs of our own sentences, for systems without fonts.
+_PLAIN = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u2013": "-", "\u2014": "-", "\u00d7": "x"}
 # A code that no sign has: every font draws its box for it.
 _NO_SIGN = "\U0010ffff"
 
@@ -114,21 +133,44 @@ def _heading(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, width: int) -> 
     write_line(draw, (left, top), row.caption, _LABEL_SIZE, _CAPTION, width - _MARGIN - left)
 
 
-def font_for(text: str, size: int) -> Any:  # noqa: ANN401 - Pillow has two kinds, with the same methods
-    """Pillow's own font; for signs it has not (any accent, any other script) the first of the system that has most."""
+def line_for(text: str, size: int) -> tuple[str, Any]:
+    """A line of text as it can be drawn, and the font for it.
+
+    That is Pillow's own; for signs it has not (any accent, any other script) the first of the system that has most of
+    them. What even that one lacks is written without its accents, or by its number: a box would tell nothing.
+    """
+    text = unicodedata.normalize("NFC", text)
+    if text.isascii():
+        return text, _fonts(size)[0]
     signs = {sign for sign in text if not sign.isascii()}
-    fonts = _fonts(size)[: None if signs else 1]
-    return max(fonts, key=lambda font: sum(_mask(font, sign) != _mask(font, _NO_SIGN) for sign in signs))
+    best = max(range(len(_fonts(size))), key=lambda index: sum(_has(index, size, sign) for sign in signs))
+    shown = "".join(sign if sign.isascii() or _has(best, size, sign) else _spelt(sign) for sign in text)
+    return shown, _fonts(size)[best]
 
 
-def _mask(font: Any, sign: str) -> bytes:  # noqa: ANN401 - as above
-    return bytes(font.getmask(sign))
+def length_of(text: str, size: int) -> float:
+    """Of a line as it is drawn, in pixels."""
+    shown, font = line_for(text, size)
+    return font.getlength(shown)
+
+
+def _spelt(sign: str) -> str:
+    """A sign in letters every font has: `a` for one with an accent, the number of one that has no such letters."""
+    parts = [part for part in unicodedata.normalize("NFKD", _PLAIN.get(sign, sign)) if not unicodedata.combining(part)]
+    plain = "".join(parts)
+    return plain if plain and plain.isascii() else f"\\u{ord(sign):04x}"
+
+
+@lru_cache(maxsize=8192)
+def _has(index: int, size: int, sign: str) -> bool:
+    font = _fonts(size)[index]
+    return bytes(font.getmask(sign)) != bytes(font.getmask(_NO_SIGN))
 
 
 @cache
 def _fonts(size: int) -> list[Any]:
     fonts: list[Any] = [ImageFont.load_default(size)]
-    for name in _SYSTEM_FONTS:
+    for name in _SYSTEM_FONTS.get(sys.platform, _SYSTEM_FONTS["linux"]):
         with suppress(OSError):
             fonts.append(ImageFont.truetype(name, size))
     return fonts
@@ -138,9 +180,11 @@ def write_line(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], room: int
 ) -> int:
     """Write one line into `room` pixels, cut with an ellipsis; returns where it ends."""
-    font = font_for(text, size)
-    lengths = range(len(text), 0, -1)
-    cuts = (text if kept == len(text) else text[:kept] + "..." for kept in lengths)
-    shown = next((cut for cut in cuts if draw.textlength(cut, font) <= room), "")
+    text, font = line_for(text, size)
+    shown = text
+    if draw.textlength(text, font) > room:
+        # How many signs may stay: long reasons of many failed cells must not be tried sign by sign.
+        fitting = bisect_right(range(1, len(text)), room, key=lambda kept: draw.textlength(f"{text[:kept]}...", font))
+        shown = f"{text[:fitting]}..." if fitting else ""
     draw.text(at, shown, fill=colour, font=font)
     return at[0] + round(draw.textlength(shown, font))

@@ -16,11 +16,12 @@ from torch import Tensor
 from ..errors import InputError, explain
 from .adapter import Placed
 from .curves import mean_speeds, presence, speeds
+from .leaving import caution
 from .lora import CameraLora
 from .move import CameraStack, Move, join, mix
 from .parallax import Travel
 from .path import CameraMotion
-from .presets import CHANNELS, Channel, Preset, find_preset
+from .presets import CHANNELS, PRESETS, Channel, Preset, find_preset
 from .shake import sway
 
 __all__ = ["CameraStack", "Finder", "Move", "Plan", "Travel", "find_nothing", "join", "mix", "resolve"]
@@ -32,6 +33,8 @@ Finder = Callable[[str, str | None], CameraLora | None]
 _EQUAL = 1e-9
 # Handheld counts in tenths of a %, so that one number suits all presets.
 _TENTH = 0.1
+# Strengths of a LoRA without a table; twice as strong as it was trained still holds for most.
+_MOST_UNMEASURED = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,15 @@ class Plan:
 
     placed: LoRAs and their strengths. planar: what the source picture must do for moves without a LoRA, and None if
     there are none; it then holds the motion of *all* presets, since the start of a clip fixes where every frame lies.
-    travel: the same for moves that show parallax, only if a depth image was promised. notes: a sentence for each move.
+    travel: the same for moves that show parallax, only if a depth image was promised. notes: a sentence for each move,
+    and last the caution. caution: that the way leaves what the first frame shows, where only that frame is at hand.
     """
 
     placed: tuple[Placed, ...] = ()
     planar: CameraMotion | None = None
     travel: Travel | None = None
     notes: tuple[str, ...] = ()
+    caution: str | None = None
 
     @property
     def approximate(self) -> bool:
@@ -67,6 +72,7 @@ def resolve(
     find: Finder = find_nothing,
     *,
     depth: bool = False,
+    judged: int | None = None,
 ) -> Plan:
     """Decide what carries each move, and turn amounts into strengths or steps.
 
@@ -74,6 +80,7 @@ def resolve(
         frames: T of the clip, at least 2. fps: its playback rate, by which amounts a second become steps.
         base: fingerprint of the base model, None if it is not known: then only what the moves bring is used.
         depth: a depth image will be at hand, so truck, pedestal, dolly and orbit need not be planar.
+        judged: frames whose way is looked at for a caution, None for all of them.
 
     Raises:
         InputError: a range outside the clip, a clip of one frame, a rate that is none, a LoRA that cannot reach an
@@ -90,7 +97,14 @@ def resolve(
     total = _Steps(frames)
     for one in ready:
         total.add(one)
-    return Plan(placed=placed, planar=total.planar(), travel=total.travel() if depth else None, notes=notes)
+    warned = caution(total.flat(), judged)
+    return Plan(
+        placed=placed,
+        planar=total.planar(),
+        travel=total.travel() if depth else None,
+        notes=notes if warned is None else (*notes, warned),
+        caution=warned,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +131,17 @@ class _Steps:
     def planar(self) -> CameraMotion:
         """What needs no depth."""
         pan, tilt, zoom, roll = (self._sums[channel] for channel in CHANNELS[:4])
+        return CameraMotion(pan=pan, tilt=tilt, zoom=zoom, roll=roll)
+
+    def flat(self) -> CameraMotion:
+        """All of it as what is nearest sees it: travel by the planar moves that stand in for it."""
+        sums = dict(self._sums)
+        for preset in PRESETS.values():
+            if preset.planar is not None and preset.channel is not None and preset.sign > 0:
+                alias = find_preset(preset.planar)
+                assert alias.channel is not None
+                sums[alias.channel] = sums[alias.channel] + alias.sign * preset.planar_rate * self._sums[preset.channel]
+        pan, tilt, zoom, roll = (sums[channel] for channel in CHANNELS[:4])
         return CameraMotion(pan=pan, tilt=tilt, zoom=zoom, roll=roll)
 
     def travel(self) -> Travel:
@@ -193,15 +218,22 @@ def _pace(move: Move, frames: int) -> Tensor:
 
 
 def _short_of(move: Move, preset: Preset, lora: CameraLora, frames: int, fps: float) -> str:
-    """What to say of a LoRA that cannot go as fast as asked."""
-    if lora.calibration is None or preset.sign == 0:
+    """What to say of a LoRA that is asked for more than anybody has measured."""
+    if preset.sign == 0:
         return ""
-    low, high = (end * fps / lora.calibration.fps for end in lora.calibration.reach)
     pace = _pace(move, frames)
-    if low <= float(pace.min()) and float(pace.max()) <= high:
+    slowest, fastest = float(pace.min()), float(pace.max())
+    if lora.calibration is None:
+        low, high = -_MOST_UNMEASURED * preset.usual, _MOST_UNMEASURED * preset.usual
+        expected = f"at most {high:.3g} a second of a LoRA whose strengths nobody measured"
+        remedy = "Stronger than that a clip usually breaks: ask for less."
+    else:
+        low, high = (end * fps / lora.calibration.fps for end in lora.calibration.reach)
+        expected = f"{low:.3g} to {high:.3g} a second, as far as {lora.name} was measured"
+        remedy = "It gets no stronger than at the end of that: ask for less."
+    if low <= slowest and fastest <= high:
         return ""
-    most = high if float(pace.max()) > high else low
-    return f" It was measured up to {most:.3g} only, and gets no stronger than that."
+    return " " + explain(expected, f"{fastest if fastest > high else slowest:.3g}", remedy)
 
 
 def _level(strengths: Tensor) -> float | Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, InputError, SvdError, explain
+from ..seeds import LAST_SEED
 from . import options as words
 from .camera import add_camera, camera_of, depth_of, finder_of
 from .output import Console
@@ -88,9 +89,7 @@ def add_clip(parser: argparse.ArgumentParser) -> None:
 def add_sampling(parser: argparse.ArgumentParser, *, solver: bool = True) -> None:
     """How a clip is sampled; `solver` where there is a choice of them."""
     group = parser.add_argument_group("sampling")
-    group.add_argument(
-        "--seed", metavar="N", type=words.whole("--seed", 0, words.MAX_SEED), default=0, help="default: 0"
-    )
+    group.add_argument("--seed", metavar="N", type=words.whole("--seed", 0, LAST_SEED), default=0, help="default: 0")
     group.add_argument("--steps", metavar="N", type=words.whole("--steps", 1, words.MAX_STEPS), help="sampling steps")
     # The names are listed by hand because asking the solvers for them would cost help an import of torch.
     if solver:

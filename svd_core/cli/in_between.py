@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 
     console = Console.of(options)
     out, pictures = Path(options.out), words.pictures(options.images)
-    _check(pictures, out, loop=options.loop)
+    _check(pictures, out, options.segments, loop=options.loop)
     settings = settings_of(options)
     images = [_read(picture, console) for picture in pictures]
     model = load(options, console)
@@ -156,7 +156,7 @@ def settings_of(options: argparse.Namespace) -> InBetweenSettings:
     )
 
 
-def _check(pictures: list[Path], out: Path, *, loop: bool) -> None:
+def _check(pictures: list[Path], out: Path, segments: Path | None, *, loop: bool) -> None:
     """What would fail after the work is found before it."""
     from ..in_betweening.chain import gaps
     from ..video_io import check_writable
@@ -164,6 +164,11 @@ def _check(pictures: list[Path], out: Path, *, loop: bool) -> None:
 
     gaps(len(pictures), loop=loop, seed=0)
     check_writable(out, folder=not check_suffix(out))
+    if segments is not None:
+        if segments.exists() and not segments.is_dir():
+            remedy = "Name a folder, new or of this clip's gaps."
+            raise InputError(explain("--segments as a folder for finished gaps", f"the file {segments}", remedy))
+        check_writable(segments / "gap")
     if any(out.exists() and picture.exists() and out.samefile(picture) for picture in pictures):
         found = f"the picture {out} itself"
         raise InputError(explain("an output of another name than the pictures", found, "Choose another name."))

@@ -15,7 +15,6 @@ DTYPES = ("fp32", "fp16", "bf16")
 # One frame is no clip, and the family was trained on 14 to 25; beyond ten times that, memory is all that grows.
 MIN_FRAMES, MAX_FRAMES = 2, 256
 MAX_STEPS = 1000
-MAX_SEED = 2**63 - 1
 
 
 def size(text: str) -> tuple[int, int]:

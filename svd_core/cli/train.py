@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import train_camera, train_interpolator, train_refiner
 from .output import Console
@@ -37,6 +37,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     amount.add_argument("--minutes", type=float, metavar="N", help="computing time (of the processor, or of the GPU)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads; one is most efficient")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="nano: processes that share the work on a CPU, one a core; default: 1"
+    )
+    parser.add_argument(
+        "--photographs",
+        metavar="DIR|installed",
+        help="nano: backgrounds for a fifth of the worlds, from a folder or from packages that bring some",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
         "--from",
@@ -59,6 +67,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _photographs(text: str | None) -> Path | Literal["installed"] | None:
+    return Path(text) if text not in (None, "installed") else "installed" if text else None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -106,10 +118,12 @@ def _nano(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         device=str(resolve_device(options.device)),
         threads=options.threads,
+        workers=options.workers,
         resume=options.resume,
         seed=options.seed,
         stages=options.stages,
         source=options.source,
+        photographs=_photographs(options.photographs),
     )
     with console.progress(1, "train") as bar:
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = "camera-run"
 ALL = "all"
+# As the trainer has it, which would cost help an import of torch.
+RANKS = (1, 64)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--frames", type=words.whole("--frames", words.MIN_FRAMES, words.MAX_FRAMES), metavar="N", help="of a clip"
     )
     group.add_argument("--fps", type=words.number("--fps", 1, 120), metavar="RATE", help="default: the model's own")
-    group.add_argument("--rank", type=words.whole("--rank", 1, 64), metavar="N", help="width of the LoRA, 4 to 64")
+    group.add_argument(
+        "--rank",
+        type=words.whole("--rank", *RANKS),
+        metavar="N",
+        help=f"width of the LoRA, {RANKS[0]} to {RANKS[1]}; 8 is enough for a move, 4 to 64 are usual",
+    )
     group.add_argument(
         "--targets",
         metavar="A,B",

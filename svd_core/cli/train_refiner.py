@@ -11,7 +11,7 @@ DEFAULT_OUT = "refiner-run"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and say where the refiner went and what it gains on scenes it never saw."""
+    """Train and say where the refiner went, what it gains on scenes it never saw, and whether it may ship."""
     from ..training.refiner import RefinerOptions, train_refiner
     from .models import resolve_device
 
@@ -36,8 +36,13 @@ def run(options: argparse.Namespace) -> int:
     console.say(f"{result.file}: {result.seconds / 60:.1f} computing minutes")
     rows = {kind: score.rounded() for kind, score in result.scores.items()}
     console.table(
-        ("unseen", "engine alone", "with the refiner"),
-        tuple((kind, f"{row['engine']:.2f} dB", f"{row['refined']:.2f} dB") for kind, row in rows.items()),
+        ("unseen", "engine alone", "with the refiner", "gain"),
+        tuple(
+            (kind, f"{row['engine']:.2f} dB", f"{row['refined']:.2f} dB", f"{result.scores[kind].gain:+.2f} dB")
+            for kind, row in rows.items()
+        ),
     )
-    console.result({"file": str(result.file), "seconds": result.seconds, "scores": rows})
+    console.say(result.verdict.sentence())
+    verdict = result.verdict.to_json()
+    console.result({"file": str(result.file), "seconds": result.seconds, "scores": rows, "verdict": verdict})
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import InputError, explain
 from ..framing import frame_picture
 from ..pipeline import SILENT, Watch, decode_latents
 from ..sampling import BetweenMethod, Bounded, Guidance, OnStep, ScheduleName
@@ -118,7 +119,7 @@ def in_between_clip(
     check_freedom(settings.flow_start)
     resolved = resolved_for(model.config, settings, wanted[0])
     size = resolved.width, resolved.height
-    fitted = torch.cat([frame_picture(to_pixels(image), *size, settings.framing).pixels for image in images])
+    fitted = torch.cat([frame_picture(picture, *size, settings.framing).pixels for picture in _single(images)])
     pairs = {gap: fitted[[gap.first, gap.last]] for gap in wanted}
     marks = {} if shelf is None else _marks(model, settings, pairs)
     found = {gap: None if shelf is None else shelf.get(gap, marks[gap]) for gap in wanted}
@@ -144,6 +145,16 @@ def in_between_clip(
         reused=len(wanted) - len(missing),
         kept=tuple(marks.items()),
     )
+
+
+def _single(images: Sequence[ImageLike]) -> list[Tensor]:
+    """Pixels `1 3 H W` of every picture; a batch among them would put all that follow in the wrong place."""
+    pixels = [to_pixels(image) for image in images]
+    wrong = next((index for index, picture in enumerate(pixels) if len(picture) != 1), None)
+    if wrong is not None:
+        found = f"{len(pixels[wrong])} in the one numbered {wrong}"
+        raise InputError(explain("images of one picture each", found, "Give every picture as an entry of its own."))
+    return pixels
 
 
 def decode_joined(decode: Callable[[Tensor], Tensor], latents: Tensor, *, loop: bool) -> Tensor:

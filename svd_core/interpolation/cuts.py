@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .alpha import has_alpha, laid
 from .flow import both_flows
 from .resample import inside, positions, read, resize, where_flow_runs
 
@@ -86,8 +87,8 @@ def histogram_distance(first: Tensor, second: Tensor) -> float:
 def is_repeat(first: Tensor, second: Tensor) -> bool:
     """Whether the second of two frames `H W C` only repeats the first, as animation on twos does."""
     apart = (seen(first) - seen(second)).abs()
-    if first.shape[-1] > 3:
-        apart = torch.cat((apart.flatten(), (first[..., 3] - second[..., 3]).abs().flatten()))
+    if has_alpha(first.shape[-1]):
+        apart = torch.cat((apart.flatten(), (first[..., -1] - second[..., -1]).abs().flatten()))
     return bool(apart.mean() < _REPEATED) and bool(apart.max() < _REPEATED_ANYWHERE)
 
 
@@ -107,8 +108,7 @@ def colours(frame: Tensor) -> Tensor:
 
 def seen(frame: Tensor) -> Tensor:
     """As `colours`, transparent frames laid over mid grey."""
-    picture = colours(frame)
-    return picture if frame.shape[-1] <= 3 else torch.lerp(torch.full_like(picture, 0.5), picture, frame[..., 3])
+    return colours(laid(frame.permute(2, 0, 1)[None].float())[0].permute(1, 2, 0))
 
 
 def _histogram(picture: Tensor) -> Tensor:

@@ -6,22 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ..errors import InputError, explain
+from .alpha import colours_in, laid, mixed, unweighed, weighed
 from .refiner import Refiner, refined, shipped
 from .resample import where_flow_runs
 from .synthesis import PairMotion, draw, draw_with_evidence, find_motion
 
 _COLOURS = 3
-# Half a level of 8 bits: fainter colours are nobody's.
-_TRANSPARENT = 1 / 510
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Two frames `H W C` in [0, 1] (C 1 to 4) of one size, and the rising times in (0, 1) wanted between them."""
+    """Two frames `H W C` in [0, 1] (C 1 to 4: an even C ends with alpha) of one size, and the rising times in (0, 1)
+    wanted between them."""
 
     first: Tensor
     second: Tensor
@@ -50,7 +49,7 @@ class Engine(Protocol):
 
 
 class Blend:
-    """A cross-fade."""
+    """A cross-fade, in which colours count by what is seen of them."""
 
     name, gaps_at_once = "blend", 1
 
@@ -58,7 +57,7 @@ class Blend:
         """See `Engine.between`."""
         for gap in gaps:
             for time in gap.times:
-                yield torch.lerp(gap.first, gap.second, time)
+                yield mixed(gap.first, gap.second, time)
 
 
 class Flow:
@@ -86,11 +85,12 @@ class Flow:
         """See `Engine.between`."""
         for gap in gaps:
             frames = (where_flow_runs(frame) for frame in (gap.first, gap.second))
-            first, second = (_weighed(frame.permute(2, 0, 1)[None].float()) for frame in frames)
+            first, second = (frame.permute(2, 0, 1)[None].float() for frame in frames)
             motion = find_motion(_seen(first), _seen(second), self._scale)
+            first, second = weighed(first), weighed(second)
             for time in gap.times:
                 made = self._drawn(first, second, motion, time)
-                yield _unweighed(made)[0].permute(1, 2, 0)
+                yield unweighed(made)[0].permute(1, 2, 0)
 
     def _drawn(self, first: Tensor, second: Tensor, motion: PairMotion, time: float) -> Tensor:
         if self._refiner is None or first.shape[1] < _COLOURS:
@@ -98,27 +98,10 @@ class Flow:
         return refined(self._refiner.to(first.device), draw_with_evidence(first, second, motion, time), time)
 
 
-def _weighed(picture: Tensor) -> Tensor:
-    """Colours times alpha where there is one: `1 C H W`."""
-    if picture.shape[1] <= _COLOURS:
-        return picture
-    alpha = picture[:, _COLOURS:]
-    return torch.cat((picture[:, :_COLOURS] * alpha, alpha), dim=1)
-
-
-def _unweighed(picture: Tensor) -> Tensor:
-    if picture.shape[1] <= _COLOURS:
-        return picture
-    alpha = picture[:, _COLOURS:]
-    colours = picture[:, :_COLOURS] / alpha.clamp(min=_TRANSPARENT)
-    return torch.cat((colours, alpha), dim=1).clamp(0, 1)
-
-
 def _seen(picture: Tensor) -> Tensor:
-    """What motion is looked for in, `1 3 H W`: transparent pictures over grey, so that dark shapes have edges too."""
-    if picture.shape[1] < _COLOURS:
-        return picture[:, :1].expand(-1, _COLOURS, -1, -1)
-    return picture[:, :_COLOURS] + (0.5 * (1 - picture[:, _COLOURS:]) if picture.shape[1] > _COLOURS else 0)
+    """What motion is looked for in, `1 3 H W`: transparent pictures over grey."""
+    colours = laid(picture)[:, : colours_in(picture.shape[1])]
+    return colours.expand(-1, _COLOURS, -1, -1)
 
 
 class Halving:
@@ -129,6 +112,7 @@ class Halving:
         make: the frames `H W C` at `steps` between two frames `H W C`.
         steps: rising times in (0, 1) the network knows: (1/2,), or (1/4, 1/2, 3/4).
         depth: how often it is asked; a time is met within half of the last step (exactly where it is a step).
+        notices: where `make` says what went wrong and was mended.
     """
 
     gaps_at_once = 1
@@ -139,8 +123,10 @@ class Halving:
         make: Callable[[Tensor, Tensor], Sequence[Tensor]],
         steps: Sequence[float] = (0.5,),
         depth: int = 4,
+        notices: list[str] | None = None,
     ) -> None:
         self.name, self._make, self._steps, self._depth = name, make, tuple(steps), depth
+        self.notices = [] if notices is None else notices
 
     def between(self, gaps: Sequence[Gap]) -> Iterator[Tensor]:
         """See `Engine.between`."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..memory import with_leaner_retry
+from .alpha import laid, lifted
 from .cuts import colours
 from .engines import Gap
 
@@ -51,7 +52,7 @@ class _Row:
 
 
 class LearnedEngine:
-    """An `Engine` around a network.
+    """An `Engine` around a network. It is shown transparent frames over grey: what is hidden colours nothing.
 
     Args:
         network: see `Network`.
@@ -102,7 +103,10 @@ class LearnedEngine:
             codes = [torch.cat([one.code for one in side]) for side in sides]
             times = torch.tensor([row.time for row in part], device=self._device)
             output = self.network.frames_at(first, second, times, (codes[0], codes[1]))
-            made += [as_frame(picture, row.first.frame) for picture, row in zip(output, part, strict=True)]
+            made += [
+                as_frame(lifted(picture[None].float())[0], row.first.frame)
+                for picture, row in zip(output, part, strict=True)
+            ]
         return made
 
     @torch.no_grad()
@@ -111,7 +115,7 @@ class LearnedEngine:
         last = self._last
         if last is not None and last.frame.shape == frame.shape and torch.equal(last.frame, frame):
             return last
-        picture = as_picture(frame.to(self._device), self.network.multiple).to(self._dtype)
+        picture = laid(as_picture(frame.to(self._device), self.network.multiple)).to(self._dtype)
         self._last = _Side(frame, picture, self.network.encoded(picture[:, :3]))
         return self._last
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .alpha import colours_in, has_alpha
+
 # Contrast below which a gain cannot be told.
 _FLAT = 0.01
 _GAIN_RANGE = (0.4, 2.5)
@@ -52,17 +54,26 @@ class Light:
         return Light(torch.where(small, 1.0, self.gain), torch.where(small, 0.0, self.offset))
 
     def done(self, first: Tensor, part: float = 1.0) -> Tensor:
-        """A picture `1 C H W` in the light of the first frame, in the light of the time `part`; channels beyond the
-        light's own (alpha) stay."""
-        channels = self.gain.shape[1]
-        colours = first[:, :channels] * (1 + part * (self.gain - 1)) + part * self.offset
-        return torch.cat((colours, first[:, channels:]), dim=1)
+        """A picture `1 C H W` in the light of the first frame, in the light of the time `part`.
+
+        Alpha stays, and colours must be weighed by it.
+        """
+        gain, offset = self._of(first)
+        colours = first[:, : gain.shape[1]]
+        changed = colours * (1 + part * (gain - 1)) + part * offset
+        return torch.cat((changed, first[:, gain.shape[1] :]), dim=1)
 
     def undone(self, second: Tensor) -> Tensor:
         """A picture in the light of the second frame, in that of the first."""
-        channels = self.gain.shape[1]
-        colours = (second[:, :channels] - self.offset) / self.gain
-        return torch.cat((colours, second[:, channels:]), dim=1)
+        gain, offset = self._of(second)
+        return torch.cat(((second[:, : gain.shape[1]] - offset) / gain, second[:, gain.shape[1] :]), dim=1)
+
+    def _of(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and offset for the colours a picture has: what is half seen takes half of the offset."""
+        channels = picture.shape[1]
+        count = colours_in(channels)
+        share = picture[:, -1:] if has_alpha(channels) else torch.ones_like(picture[:, :1])
+        return self.gain[:, :count], self.offset[:, :count] * share
 
     @property
     def changed(self) -> bool:

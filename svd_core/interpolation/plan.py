@@ -19,6 +19,7 @@ EASES = ("linear", "in", "out", "in-out")
 PAIR_MODES = ("only", "skip")
 _LARGEST_FACTOR = 1000
 _MOST_TIMES = 1000
+_MOST_PAIRS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,10 @@ def parse_pairs(text: str) -> frozenset[int]:
         if not first.strip().isdecimal() or (dash and not last.strip().isdecimal()) or len(word) > 20:
             raise InputError(explain("frame numbers and ranges", repr(word), "Write for example 0-10, 15."))
         start, end = int(first), int(last or first)
-        if end < start or end - start > 10_000_000:
+        if end < start:
             raise InputError(explain("a range from small to large", repr(word), "Write for example 0-10."))
+        if len(found) + end - start >= _MOST_PAIRS:
+            remedy = "List the few, and say with the pairs mode whether they alone or all others are interpolated."
+            raise InputError(explain(f"at most {_MOST_PAIRS} frames", repr(word), remedy))
         found.update(range(start, end + 1))
     return frozenset(found)

@@ -44,7 +44,9 @@ class Report:
         """Sentences for people."""
         told = [f"{self.source_frames} source frames, {self.frames} frames out, {self.synthesised} of them new."]
         if self.dropped:
-            told.append(f"The target rate is below the source's: {self.dropped} source frames are left out.")
+            fewer = self.frames < self.source_frames
+            why = "The target rate is below the source's" if fewer else "The way there is too fast to show all"
+            told.append(f"{why}: {self.dropped} source frames are left out.")
         if self.cuts:
             shown = ", ".join(str(cut) for cut in self.cuts[:20]) + (" ..." if len(self.cuts) > 20 else "")
             told.append(f"Cuts are not interpolated; new shots begin at source frames {shown}.")
@@ -147,8 +149,9 @@ class _Course:
     cut_guard: str
     device: torch.device | None
     report: Report
-    # The last source frame that was shown or gave motion as the right one of two.
-    used: int = -1
+    # Source frames that were shown or gave motion, and those that repeat another: a ping-pong meets most of them twice.
+    used: set[int] = field(default_factory=lambda: set[int]())
+    repeated: set[int] = field(default_factory=lambda: set[int]())
 
     def run(self, frames: Iterable[Tensor], count: int) -> Iterator[Shown]:
         """All frames of the result."""
@@ -168,10 +171,11 @@ class _Course:
             last = key
         yield from self._emit(waiting)
         if last is not None:
-            after = list(times.before(None))
-            self.report.dropped += int(not after and self.plan.loop == "off" and last.time != self.used)
-            for time in after:
+            for time in times.before(None):
+                self.used.add(self._origin(last.time))
                 yield self._source(last, held=time != last.time)
+        report.repeats = len(self.repeated)
+        report.dropped = count - len(self.used | self.repeated)
 
     def _closed(self, keys: Iterator[_Key], length: int) -> Iterator[_Key]:
         """The frames, and of a loop the first once more."""
@@ -190,7 +194,7 @@ class _Course:
             seen = index + 1
             # Against the frame that is shown, not the one before: a slow fade is no repetition.
             if self.plan.dedupe and held is not None and is_repeat(held.pixels, pixels):
-                self.report.repeats += 1
+                self.repeated.add(self._origin(index))
                 continue
             if held is not None and index - held.time > _LONGEST_HOLD:
                 yield _Key(held.pixels, index - 1)
@@ -219,10 +223,8 @@ class _Course:
         if parts and choice is not None and not isinstance(choice, str):
             stretch.engine, stretch.home = choice, left.pixels.device
             stretch.gap = Gap(self._moved(left), self._moved(right), tuple(parts))
-        shown = {key.time for key, _ in stretch.slots if key is not None}
-        self.report.dropped += int(stretch.gap is None and left.time not in shown and left.time != self.used)
-        if stretch.gap is not None or right.time in shown:
-            self.used = right.time
+        seen = [key for key, _ in stretch.slots if key is not None] if stretch.gap is None else [left, right]
+        self.used.update(self._origin(key.time) for key in seen)
         return stretch
 
     def _emit(self, stretches: list[_Stretch]) -> Iterator[Shown]:
@@ -249,24 +251,36 @@ class _Course:
         self.report.held += int(held)
         return Shown(key.pixels, synthesised=False)
 
-    def _source_pair(self, left: int) -> int:
-        """The left frame of a pair in the source: on the way back of a ping-pong, pairs are walked from the right."""
+    def _origin(self, time: int) -> int:
+        """The source frame that stands at a time on the way: past the last one a loop leads back to the first."""
         count = self.report.source_frames
-        return left if left < count else 2 * count - 3 - left
+        return time if time < count else (2 * count - 2 - time) % count if self.plan.loop == "ping-pong" else 0
+
+    def _source_pair(self, left: _Key, right: _Key) -> int:
+        """The left frame of a pair in the source: on the way back of a ping-pong, pairs are walked from the right."""
+        one, two = self._origin(left.time), self._origin(right.time)
+        return min(one, two) if self.plan.loop == "ping-pong" else one
 
     def _choice(self, left: _Key, right: _Key) -> Engine | Literal["hold", "nearest"]:
         """What stands between two frames: new ones, the left one, or the nearer one."""
         one, two = self._moved(left), self._moved(right)
-        if not self.plan.interpolates(self._source_pair(left.time)) or torch.equal(one, two):
+        if not self.plan.interpolates(self._source_pair(left, right)) or torch.equal(one, two):
             return "hold"
         if self.engine is None:
             return "nearest"
         if self.cut_guard == "off" or not is_cut(one, two):
             return self.engine
-        self.report.cuts.append(right.time)
+        self._note_cut(left, right)
         if self.cut_guard == "blend":
             return Blend()
         return "hold" if self.cut_guard == "hold" else "nearest"
+
+    def _note_cut(self, left: _Key, right: _Key) -> None:
+        """The first source frame of the new shot; the same cut met on the way back is no other one."""
+        one, two = self._origin(left.time), self._origin(right.time)
+        begins = max(one, two) if self.plan.loop == "ping-pong" else two
+        if begins not in self.report.cuts:
+            self.report.cuts.append(begins)
 
     def _moved(self, key: _Key) -> Tensor:
         return key.pixels if self.device is None else key.pixels.to(self.device)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from ..errors import InputError, explain
+from ..seeds import LAST_SEED
 
 Value: TypeAlias = str | int | float | bool | None
 
 MOST_VALUES = 100_000
 _FORMS = '"values": [...], "range": [start, stop, step], "glob": "..." or "count": n with "base": s'
-# 2**63 - 1 is the last seed a generator takes.
-_LAST_SEED = 2**63 - 1
 _LEADERS = ("model", "image", "camera", "camera_lora")
 _LEADING_KINDS = ("images", "camera", "lora files")
 _FILE_KINDS = ("images", "lora files")
@@ -178,8 +177,8 @@ def _seeds(name: str, count: object, base: object) -> tuple[int, ...]:
         remedy = 'Write for example "count": 6, "base": 0.'
         raise InputError(explain(f"count and base of {name} as whole numbers", f"{count!r}, {base!r}", remedy))
     first, number = cast("int", base), cast("int", count)
-    if not 0 <= first <= _LAST_SEED - number:
-        raise InputError(explain(f"seeds in 0 .. {_LAST_SEED}", f"{number} from {first}", "Choose a smaller base."))
+    if not 0 <= first <= LAST_SEED - number:
+        raise InputError(explain(f"seeds in 0 .. {LAST_SEED}", f"{number} from {first}", "Choose a smaller base."))
     return tuple(range(first, first + number))
 
 

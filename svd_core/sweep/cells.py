@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from ..naming import safe
 from .axes import Axis
-from .contents import NANO, Contents
+from .contents import NANO, Contents, Locate
 from .plan import AnimateTemplate, GraphTemplate, Plan
 
 _KEY_LENGTH = 20
@@ -35,13 +35,15 @@ class Cell:
     values: Mapping[str, Any]
 
 
-def cells_of(plan: Plan) -> list[Cell]:
+def cells_of(plan: Plan, locate: Locate | None = None) -> list[Cell]:
     """Every cell of the plan in its order, each with a key and a name of its own.
+
+    `locate`: where the models and LoRAs lie that a graph names; without it they count by their names.
 
     Two pictures of the same contents are two cells all the same: each is to have a clip named after it. Unreadable
     files are no error here: the cell fails on its own when its turn comes.
     """
-    key_of = _keys(plan, Contents(plan.folder))
+    key_of = _keys(plan, Contents(plan.folder, locate=locate))
     varying = [axis for axis in plan.axes if len(axis.values) > 1]
     pictures = next((axis.name for axis in plan.axes if axis.kind == "images"), "image")
     frames = isinstance(plan.template, AnimateTemplate) and plan.template.settings.get("format") == "png"
@@ -63,6 +65,16 @@ def cells_of(plan: Plan) -> list[Cell]:
         taken.add(_folded(name))
         cells.append(Cell(key=key, index=index, name=name, values=values))
     return cells
+
+
+def read_files(plan: Plan, locate: Locate) -> None:
+    """Read what a graph's words name, so that the hashes of large files are at hand when its cells are asked for."""
+    if not isinstance(plan.template, GraphTemplate):
+        return
+    contents = Contents(plan.folder, locate=locate)
+    told = [value for node in plan.template.prompt.values() for value in node.get("inputs", {}).values()]
+    for value in (*told, *(value for axis in plan.axes for value in axis.values)):
+        contents.file(value)
 
 
 def cell_name(plan: str, values: Mapping[str, Any], varying: Sequence[Axis], pictures: str = "image") -> str:

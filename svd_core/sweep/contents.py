@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,15 @@ _PATHS = ("image", "companion", "depth", "camera_folder")
 # What of a folder is read: weights, and the configs and indices beside them.
 _READ = (".safetensors", ".json")
 _LONGEST_TEXT = 2**20
+_LONGEST_WORD = 1000
+# Of files a graph names: a sweep over many LoRAs is opened often, and reads none of them twice.
+_SMALLEST_KEPT = 2**20
+
+# In place of a setting's name: what a host has under a word of a graph.
+_LOCATED = "located"
+
+Locate = Callable[[str], Sequence[Path]]
+"""Files and folders a word of a graph names in the model folders of its host; none for most words."""
 
 
 def file_of(name: str, value: object, folder: Path) -> tuple[Path, str] | None:
@@ -57,10 +66,14 @@ def model_path(value: object, folder: Path) -> Path:
 
 @dataclass(slots=True)
 class Contents:
-    """What the files of a plan hold, each read once. `store` keeps the hashes of large ones; None: the user's own."""
+    """What the files of a plan hold, each read once. `store` keeps the hashes of large ones; None: the user's own.
+
+    `locate`: where else than in `folder` the files of a graph lie; None: nobody knows, so they count by their names.
+    """
 
     folder: Path
     store: Path | None = None
+    locate: Locate | None = None
     _known: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     def resolved(self, name: str, value: object) -> object:
@@ -74,9 +87,20 @@ class Contents:
 
     def file(self, value: object) -> str | None:
         """Hash of the file a word of a graph names, None where it names none."""
-        if not isinstance(value, str) or "." not in value or len(value) > 1000:
+        if not isinstance(value, str) or len(value) > _LONGEST_WORD:
             return None
-        return self._of("graph", self.folder / value) or None
+        inside = self._of("graph", self.folder / value) if "." in value else ""
+        return inside or self._located(value) or None
+
+    def _located(self, word: str) -> str:
+        """Of all files a host has under a name: which of them a node means, only the node knows."""
+        if self.locate is None:
+            return ""
+        if ("word", word) not in self._known:
+            found = [self._of(_LOCATED, path) for path in self.locate(word)]
+            told = found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
+            self._known["word", word] = told if any(found) else ""
+        return self._known["word", word]
 
     def shipped_cameras(self) -> str:
         """Of the LoRAs that come with the package, which presets may use."""
@@ -87,7 +111,7 @@ class Contents:
         if key not in self._known:
             try:
                 self._known[key] = self._read(name, path)
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 self._known[key] = ""
         return self._known[key]
 
@@ -101,7 +125,7 @@ class Contents:
         if not path.is_file():
             # A pipe or a device would be read for ever.
             raise FileNotFoundError(path)
-        found = kept_hash(path, self.store)
+        found = kept_hash(path, self.store, _SMALLEST_KEPT if name == _LOCATED else None)
         beside = sorted({other for other in _named_in(name, path) if other.is_file()})
         return _together(path.parent, beside, self.store, found) if beside else found
 
@@ -136,17 +160,30 @@ def _tagged(folder: Path) -> Iterator[Path]:
 
 def _named_in(name: str, path: Path) -> Iterator[Path]:
     """Files that are read with a file: the LoRAs of a saved camera, the shards of an index, an adapter's config."""
-    if name == "camera_lora":
+    if name in ("camera_lora", _LOCATED):
         yield path.with_name("adapter_config.json")
     if path.suffix.lower() != ".json" or path.stat().st_size > _LONGEST_TEXT * 16:
         return
-    tree = json.loads(path.read_text(encoding="utf-8"))
-    fields = cast("Mapping[str, Any]", tree) if isinstance(tree, dict) else {}
-    moves, shards = fields.get("moves"), fields.get("weight_map")
-    if name == "camera" and isinstance(moves, list):
-        for move in cast("list[Any]", moves):
-            lora = move.get("lora") if isinstance(move, dict) else None
-            if isinstance(lora, str):
-                yield path.parent / f"{Path(lora).name}.safetensors"
-    if name == "model" and isinstance(shards, dict):
+    text = path.read_text(encoding="utf-8")
+    if name == "camera":
+        yield from (path.parent / f"{Path(lora).name}.safetensors" for lora in loras_in(text))
+    shards = _object(text).get("weight_map") if name in ("model", _LOCATED) else None
+    if isinstance(shards, dict):
         yield from (path.parent / Path(str(shard)).name for shard in cast("dict[str, Any]", shards).values())
+
+
+def loras_in(text: str) -> list[str]:
+    """Names of the LoRAs in a camera's file, as it says them.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    moves = _object(text).get("moves")
+    listed = cast("list[Any]", moves) if isinstance(moves, list) else []
+    named = [move.get("lora") for move in listed if isinstance(move, dict)]
+    return [name for name in named if isinstance(name, str)]
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    tree = json.loads(text)
+    return cast("Mapping[str, Any]", tree) if isinstance(tree, dict) else {}

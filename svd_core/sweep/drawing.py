@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from ..errors import FileFormatError, InputError
-from ..sheet import font_for, write_line
+from ..errors import FileFormatError, InputError, SvdError
+from ..sheet import length_of, write_line
 from .layout import Page
 from .manifest import Record
-from .thumbnails import frames_of, strip
+from .thumbnails import HEIGHT, frames_of, kept_strip, opened, strip, thumbnail
 
 _BACKGROUND, _HOLE, _EDGE, _FAILED = (24, 24, 27), (32, 32, 36), (63, 63, 70), (69, 26, 30)
 _LABEL, _CAPTION, _REASON = (244, 244, 245), (161, 161, 170), (252, 165, 165)
@@ -98,7 +99,7 @@ def caption(record: Record | None) -> str:
     return "  ".join(parts)
 
 
-def thumbnails_of(record: Record, folder: Path, height: int, count: int) -> list[Image.Image]:
+def frames_shown(record: Record, folder: Path, height: int, count: int) -> list[Image.Image]:
     """Frames of a finished clip; none of one that is not there, or was damaged since: a hole says it well enough."""
     if record.file is None:
         return []
@@ -106,6 +107,21 @@ def thumbnails_of(record: Record, folder: Path, height: int, count: int) -> list
         return frames_of(folder / record.file, height, count)
     except (FileFormatError, InputError):
         return []
+
+
+def kept_file(record: Record, folder: Path, style: SheetStyle, *, moving: bool = False) -> Path | None:
+    """The strip of a finished clip, or its looping picture, as it is kept.
+
+    None of a clip as above, where nothing can be kept, and of looping pictures higher than they are kept.
+    """
+    if record.file is None or (moving and style.height > HEIGHT):
+        return None
+    clip = folder / record.file
+    with suppress(SvdError):
+        if moving:
+            return thumbnail(clip, record.cell, folder)
+        return kept_strip(clip, record.cell, folder, style.height, style.strip)
+    return None
 
 
 def _draw_cell(
@@ -140,7 +156,7 @@ def _label_width(labels: Sequence[str], height: int) -> int:
     lines = [line for label in labels for line in label.splitlines()]
     if not any(lines):
         return 0
-    widest = max(round(font_for(line, _TEXT).getlength(line)) + 1 for line in lines)
+    widest = max(round(length_of(line, _TEXT)) + 1 for line in lines)
     return max(_NARROWEST, min(widest, _WIDEST if height < 8 * _LINE else _WIDEST // 2))
 
 
@@ -165,7 +181,7 @@ def _wrapped(line: str, width: int) -> list[str]:
     words, lines = line.split(), [""]
     for word in words:
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font_for(longer, _TEXT).getlength(longer) > width:
+        if lines[-1] and length_of(longer, _TEXT) > width:
             lines.append(word)
         else:
             lines[-1] = longer
@@ -177,6 +193,10 @@ def _tile(record: Record | None, folder: Path, style: SheetStyle, thumbnails: Th
         return None
     if thumbnails is not None:
         frames = thumbnails.get(record.cell, [])
-    else:
-        frames = thumbnails_of(record, folder, style.height, style.strip)
+        return strip(frames) if frames else None
+    kept = kept_file(record, folder, style)
+    with suppress(FileFormatError):
+        if kept is not None:
+            return opened(kept)
+    frames = frames_shown(record, folder, style.height, style.strip)
     return strip(frames) if frames else None

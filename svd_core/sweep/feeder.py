@@ -18,13 +18,15 @@ from ..errors import InputError, SvdError, explain
 from .graph import workflow_at
 from .host_api import Finished, HostGone
 from .index import Row
-from .live import Sweep
+from .live import Sweep, out_of_reach
 from .prompts import cell_prompt
 
 # Enough that the host never idles between two cells, few enough that its queue stays the artist's.
 AHEAD = 3
 # A graph nothing comes out of is not tried ten thousand times.
 _MOST_FAILURES = 20
+# In a row: a share is away for a moment now and then.
+_MOST_UNSEEN = 10
 MARK = "sweep_cell"
 """The input of the saving node that says which cell its clip is; no node declares it, and only ours looks at it."""
 
@@ -76,6 +78,7 @@ class Feeder:
     sent: dict[str, _Sent] = field(default_factory=dict[str, _Sent])
     clients: dict[str, str] = field(default_factory=dict[str, str])
     _failures: dict[str, int] = field(default_factory=dict[str, int])
+    _unseen: dict[str, int] = field(default_factory=dict[str, int])
 
     def tick(self) -> bool:
         """Look after everything once; False when there is nothing left to look after.
@@ -85,8 +88,7 @@ class Feeder:
         """
         with self.lock:
             for sweep in self.sweeps:
-                if sweep.gone:
-                    sweep.wants("cancelled")
+                self._look_for_folder(sweep)
         self._collect()
         self._withdraw()
         self._feed()
@@ -103,12 +105,26 @@ class Feeder:
         if sweep not in self.sweeps:
             self.sweeps.append(sweep)
         self._failures.pop(sweep.id, None)
+        self._unseen.pop(sweep.id, None)
 
     def pause_all(self, note: str) -> None:
         """Pause what runs and say why."""
         with self.lock:
             for sweep in self.sweeps:
                 self._pause(sweep, note)
+
+    def _look_for_folder(self, sweep: Sweep) -> None:
+        """A sweep ends with its folder; one whose folder is out of reach for long pauses, and the others go on."""
+        try:
+            gone = sweep.gone
+        except OSError as error:
+            self._unseen[sweep.id] = self._unseen.get(sweep.id, 0) + 1
+            if self._unseen[sweep.id] >= _MOST_UNSEEN:
+                self._pause(sweep, str(out_of_reach(sweep.id, error)))
+            return
+        self._unseen.pop(sweep.id, None)
+        if gone:
+            sweep.wants("cancelled")
 
     def _is_over(self, sweep: Sweep) -> bool:
         if sweep.busy or any(sent.sweep is sweep for sent in self.sent.values()):

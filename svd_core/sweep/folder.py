@@ -187,8 +187,8 @@ def _sweep_up(cells: Path) -> None:
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
-    """JSON with two spaces of indent, whole or not at all."""
-    with atomic_file(path) as temporary:
+    """JSON with two spaces of indent, whole or not at all, into a folder that is there: a deleted one stays deleted."""
+    with atomic_file(path, folders=False) as temporary:
         temporary.write_text(json.dumps(tree, indent=2, default=str) + "\n", encoding="utf-8")
 
 

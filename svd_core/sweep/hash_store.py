@@ -36,9 +36,10 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def kept_hash(path: Path, store: Path | None = None) -> str:
+def kept_hash(path: Path, store: Path | None = None, smallest: int | None = None) -> str:
     """`file_hash`, looked up in `store` for a large file whose size, dates and place on the disk are as they were.
 
+    Large are those of `smallest` bytes, None for `SMALLEST_KEPT`.
     A file changed within the last seconds, or while it was read, is not kept. A store that cannot be read or written
     is none.
 
@@ -46,7 +47,7 @@ def kept_hash(path: Path, store: Path | None = None) -> str:
         OSError: the file cannot be read.
     """
     before = path.stat()
-    if before.st_size < SMALLEST_KEPT:
+    if before.st_size < (SMALLEST_KEPT if smallest is None else smallest):
         return file_hash(path)
     store = store or default_store()
     name, sign = str(path.resolve()), _sign(before)

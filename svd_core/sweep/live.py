@@ -15,25 +15,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError, SvdError, explain
+from ..errors import InputError, OutputError, SvdError, explain
 from .cells import Cell, cells_of
+from .contents import Locate
 from .folder import CELLS, PLAN, SweepFolder, marked_name, open_folder, sidecar
 from .index import Index, Row
 from .manifest import FILE_NAME
 from .plan import GraphTemplate, load_plan
 from .state import STATE, Wish, read_graph, read_stars, read_state, write_stars, write_state
 
+# Windows says "not found" of a share whose server does not answer, too.
+_SHARE_AWAY = (53, 67)
+
 Standing = Literal["running", "paused", "cancelled", "finished", "stopped"]
 
 
 class Sweep:
-    """The sweep in a folder that has a plan of kind graph.
+    """The sweep in a folder that has a plan of kind graph; `locate` knows the files its words name on the host.
 
     Raises:
         InputError, FileFormatError: no plan, or one that cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, locate: Locate | None = None) -> None:
         self.path = path
         self.plan = load_plan(path / PLAN)
         if not isinstance(self.plan.template, GraphTemplate):
@@ -43,7 +47,7 @@ class Sweep:
         self.graph = read_graph(path)
         self.state = read_state(path)
         self.stars = read_stars(path)
-        self.index = Index(cells_of(self.plan), path / FILE_NAME, self.state.failures_from)
+        self.index = Index(cells_of(self.plan, locate), path / FILE_NAME, self.state.failures_from)
         self.index.refresh()
         # Prompts at the host, and finished clips being measured: what must end before the folder is let go.
         self.busy = 0
@@ -63,8 +67,12 @@ class Sweep:
 
     @property
     def gone(self) -> bool:
-        """Whether somebody deleted the folder: what were written now would bring back a ruin of it."""
-        return not (self.path / PLAN).is_file()
+        """Whether somebody deleted the folder: what were written now would bring back a ruin of it.
+
+        Raises:
+            OSError: as in `without_plan`.
+        """
+        return without_plan(self.path)
 
     @property
     def standing(self) -> Standing:
@@ -105,8 +113,8 @@ class Sweep:
     def wants(self, wish: Wish, note: str | None = None) -> None:
         """Remember what the artist wants, on disk if that is possible."""
         self.state = replace(self.state, wish=wish, note=note)
-        with suppress(SvdError):
-            # A full disk is why it pauses; what the server knows until it ends is enough then.
+        with suppress(SvdError, OSError):
+            # A full disk or a folder out of reach is why it pauses; what the server knows till its end is enough then.
             if not self.gone:
                 write_state(self.path, self.state)
 
@@ -160,9 +168,13 @@ class Sweep:
         """Put on record why a cell has no clip.
 
         Raises:
-            InputError, OutputError: the record cannot be written.
+            InputError, OutputError: the record cannot be written, or the folder is gone or out of reach.
         """
-        if self.gone:
+        try:
+            gone = self.gone
+        except OSError as problem:
+            raise out_of_reach(self.id, problem) from problem
+        if gone:
             raise InputError(explain(f"the folder of sweep {self.id}", "none", "Queue the sweep again."))
         self._folder.fail(row.cell, error, seconds)
         self.index.refresh()
@@ -208,6 +220,27 @@ class Sweep:
             cell = next(there, row.cell if row.status == "done" else None)
             if cell is not None:
                 yield cell
+
+
+def without_plan(folder: Path) -> bool:
+    """Whether a folder has no plan (any more), or is none.
+
+    Raises:
+        OSError: that cannot be seen: no permission, a share that does not answer. It says nothing about the plan.
+    """
+    try:
+        (folder / PLAN).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if getattr(error, "winerror", None) in _SHARE_AWAY:
+            raise
+        return True
+    return False
+
+
+def out_of_reach(name: str, error: OSError) -> OutputError:
+    """The sentence for a sweep whose folder cannot be looked at."""
+    remedy = "Its clips wait: resume it when the folder can be read again."
+    return OutputError(explain(f"the folder of sweep {name}", error.strerror or str(error), remedy))
 
 
 def file_stamp(folder: Path) -> tuple[tuple[float, int], ...]:

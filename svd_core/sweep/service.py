@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OutputError, SvdError, explain
+from .cells import cells_of, read_files
+from .contents import Locate
 from .entries import Find
 from .estimate import estimate
 from .feeder import Feeder, Host
@@ -19,7 +21,7 @@ from .graph import GraphError, GraphSweep, Prompt, graph_sweep
 from .host_api import HostGone
 from .identity import another_plan, folder_name, same_plan
 from .index import Row
-from .live import Sweep, file_stamp
+from .live import Sweep, file_stamp, without_plan
 from .measurer import Measurer
 from .plan import load_plan
 from .rows import axes, brief, detail, row_document
@@ -45,7 +47,8 @@ Write = Callable[[Path, Mapping[str, Any]], Mapping[str, Any]]
 class Surroundings:
     """What a server is to its sweeps: where they lie, where pictures lie, who renders, what files there are.
 
-    `cameras`: a camera in words to its moves; `tell`: an event for every page.
+    `cameras`: a camera in words to its moves; `files`: what a word of a graph names in the model folders; `tell`: an
+    event for every page.
     """
 
     root: Callable[[], Path]
@@ -53,6 +56,7 @@ class Surroundings:
     host: Callable[[], Host]
     find: Find
     cameras: Callable[[str], CameraStack]
+    files: Locate
     tell: Callable[[Mapping[str, Any]], None]
 
 
@@ -78,7 +82,7 @@ class Sweeps:
         planned = self._planned(prompt, plan_node)
         path = self.around.root() / folder_name(planned.plan.name)
         known = load_plan(path / PLAN) if (path / PLAN).is_file() else None
-        told = estimate(planned.plan, path if known else None)
+        told = estimate(planned.plan, path if known else None, cells=cells_of(planned.plan, self.around.files))
         return {
             "cells": told.total,
             "done": told.total - told.clips,
@@ -103,6 +107,8 @@ class Sweeps:
         root = self.around.root()
         path = root / folder_name(planned.plan.name)
         facts = GraphFacts(cells=planned.cells, save=planned.save, plan_node=plan_node, workflow=workflow)
+        # A checkpoint takes a while the first time, and nobody else should wait for it.
+        read_files(planned.plan, self.around.files)
         with self._lock:
             if (path / PLAN).is_file():
                 known = load_plan(path / PLAN)
@@ -337,7 +343,7 @@ class Sweeps:
             try:
                 sweep.measured(row, seconds, track)
                 self._changed(sweep, row)
-            except SvdError as error:
+            except (SvdError, OSError) as error:
                 _log.warning("%s", error)
             finally:
                 sweep.busy -= 1
@@ -350,12 +356,12 @@ class Sweeps:
     def _names(self) -> list[str]:
         """Folders with a plan below the root; anything else a page asks for is not there."""
         try:
-            return [entry.name for entry in self.around.root().iterdir() if (entry / PLAN).is_file()]
+            return [entry.name for entry in self.around.root().iterdir() if _may_be_one(entry)]
         except OSError:
             return []
 
     def _sweep(self, name: str) -> Sweep:
-        sweep = self._open.pop(name, None) or Sweep(self.around.root() / name)
+        sweep = self._open.pop(name, None) or Sweep(self.around.root() / name, self.around.files)
         # The one asked for last stands last; of the others only those at work are worth their memory.
         self._open[name] = sweep
         idle = [other for other, opened in self._open.items() if not opened.held and not opened.busy]
@@ -380,3 +386,11 @@ class Sweeps:
             if row is None:
                 raise InputError(explain(f"a cell of sweep {name}", f"none called {key!r}", "Refresh the panel."))
             yield sweep, row
+
+
+def _may_be_one(folder: Path) -> bool:
+    """Whether a sweep lies there; one that cannot be seen at the moment must hide no other."""
+    try:
+        return not without_plan(folder)
+    except OSError:
+        return True

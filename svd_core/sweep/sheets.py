@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InputError, SvdError, explain
 from ..video_io.atomic import atomic_file
 from .axes import Axis
-from .drawing import Heading, SheetStyle, draw_page, thumbnails_of
+from .drawing import Heading, SheetStyle, draw_page, frames_shown
 from .folder import PLAN
 from .layout import Layout, Page, axes_of, listed, pages, sparse
 from .manifest import FILE_NAME, Manifest, Record
@@ -108,7 +108,7 @@ def write_moving(sheet: Sheet, path: Path, style: SheetStyle, milliseconds: int 
     page = sheet.pages[0]
     single, heading = SheetStyle(height=style.height, strip=1), sheet.heading()
     shown = [record for line in page.cells for record in line if record is not None]
-    clips = {record.cell: thumbnails_of(record, sheet.folder, style.height, _MOVING_FRAMES) for record in shown}
+    clips = {record.cell: frames_shown(record, sheet.folder, style.height, _MOVING_FRAMES) for record in shown}
     longest = max((len(frames) for frames in clips.values()), default=1)
     moments = [
         draw_page(page, sheet.folder, single, {cell: [f[t % len(f)]] for cell, f in clips.items() if f}, heading)

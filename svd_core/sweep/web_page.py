@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from ..errors import InputError
 from ..video_io.atomic import atomic_file
-from .drawing import GONE, SheetStyle, caption, thumbnails_of
+from .drawing import GONE, SheetStyle, caption, frames_shown, kept_file
 from .layout import Page
 from .manifest import Record
 from .sheets import Sheet
-from .thumbnails import data_uri, strip
+from .thumbnails import data_uri, strip, uri_of
 
 # Above this many clips a page of moving pictures grows too heavy for a browser: strips stand still.
 _MOST_MOVING = 150
@@ -81,13 +83,22 @@ def _cell(record: Record | None, sheet: Sheet, style: SheetStyle, moving: bool) 
         return f'<div class="hole">{caption(record)}</div>'
     if record.status == "failed" or record.file is None:
         return f'<div class="failed">{escape(caption(record))}</div>'
-    frames = thumbnails_of(record, sheet.folder, style.height, _MOVING_FRAMES if moving else style.strip)
-    if not frames:
+    picture = _picture(record, sheet.folder, style, moving)
+    if picture is None:
         return f'<div class="hole">{GONE}</div>'
-    picture = data_uri(frames if moving else [strip(frames)], _MILLISECONDS)
     told = ", ".join(axis.told(record.values[axis.name]) for axis in sheet.axes if axis.name in record.values)
-    words = escape(caption(record))
-    return (
-        f'<figure><a href="{quote(record.file)}"><img loading="lazy" src="{picture}" alt="{escape(told, quote=True)}" '
-        f'title="{escape(told, quote=True)}"></a><figcaption>{words}</figcaption></figure>'
-    )
+    told, words = escape(told, quote=True), escape(caption(record))
+    shown = f'<img loading="lazy" height="{style.height}" src="{picture}" alt="{told}" title="{told}">'
+    return f'<figure><a href="{quote(record.file)}">{shown}</a><figcaption>{words}</figcaption></figure>'
+
+
+def _picture(record: Record, folder: Path, style: SheetStyle, moving: bool) -> str | None:
+    """What the cell shows, as an address; None of a clip that is gone."""
+    kept = kept_file(record, folder, style, moving=moving)
+    with suppress(InputError):
+        if kept is not None:
+            return uri_of(kept)
+    frames = frames_shown(record, folder, style.height, _MOVING_FRAMES if moving else style.strip)
+    if not frames:
+        return None
+    return data_uri(frames if moving else [strip(frames)], _MILLISECONDS)

@@ -75,7 +75,7 @@ class WorldSource:
         return motion_bucket(_COVERED * speed * self.size.width, fps, self.size.width)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Directed(Move):
     """A move whose way is given instead of drawn; its middle is put where a clip's middle belongs."""
 

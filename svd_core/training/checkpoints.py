@@ -74,7 +74,8 @@ def load(folder: Path, config: str, seed: int) -> Saved:
     except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise FileFormatError(explain("a training state", f"{path}: {error}", "Delete it and start again.")) from error
     if saved.config != config:
-        raise InputError(explain("a run of this model config", f"another config in {path}", "Choose another folder."))
+        expected = "a run of this model config and these photographs"
+        raise InputError(explain(expected, f"another config in {path}", "Choose another folder."))
     if saved.seed != seed:
         raise InputError(explain(f"a run of seed {seed}", f"seed {saved.seed} in {path}", "Give that seed."))
     return saved

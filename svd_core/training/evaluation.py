@@ -2,6 +2,8 @@
 
 Every figure is taken from samples made with the model's own defaults; motion is measured by the camera meter, never by
 frame differences. Flicker still lends single steps some length, so the part all steps share stands beside.
+This is the short judgement at the end of a training run, on the same worlds every time; `svd bench model` is the long
+one, on worlds and photographs drawn anew.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from ..camera.meter import Track, measure
-from ..camera.path import CameraMotion, integrate
-from ..camera.virtual import flow
 from ..config import SamplingDefaults
 from .sampler import Model, Request, decode, generate
+from .scores_arithmetic import decibels, decibels_of, slope, spearman
+from .scores_clip import coherent_flow_of, flow_of, gradient_energy, step_error, tracked
+from .scores_matched import matched
+from .scores_sets import scene
 from .worlds import HELD_OUT, Clips, WorldSize, draw_clips, requested_flow
 
 BUCKETS = (1.0, 48.0, 90.0, 127.0, 255.0)
@@ -33,8 +36,9 @@ class Scores:
     `coherent_by_bucket`: the same of each clip's mean motion;
     `rank_correlation`: Spearman's, over (bucket, mean flow); `clip_rank_correlation`: mean of each clip's own;
     `flow_ratio`: highest bucket over lowest; `flow_of_requested`: slope through the bucket-1 reading.
-    `neighbours` and `neighbours_real`: adjacent-frame decibels; `sharpness`: gradient energy of the last frame over the
-    first; `sharpness_real` likewise; `worst_blowup`: largest last-frame standard deviation over the first's.
+    `neighbours` and `neighbours_real`: adjacent-frame decibels, the latter of real clips filmed at each sample's
+    own measured flow (see `scores_matched`); `sharpness`: gradient energy of the last frame over the first;
+    `sharpness_real`: likewise of those; `worst_blowup`: largest last-frame standard deviation over the first's.
     """
 
     clips: int
@@ -62,26 +66,36 @@ class Scores:
 
 @torch.no_grad()
 def evaluate(
-    model: Model, *, clips: int, buckets: Sequence[float] = BUCKETS, sampling: SamplingDefaults | None = None
+    model: Model,
+    *,
+    clips: int,
+    buckets: Sequence[float] = BUCKETS,
+    sampling: SamplingDefaults | None = None,
+    seed: int | None = None,
 ) -> tuple[Scores, Tensor]:
-    """Scores over `clips` held-out worlds with one seed each, and samples `B T 3 H W` at the default bucket."""
+    """Scores over `clips` held-out worlds with one seed each, and samples `B T 3 H W` at the bucket near the default.
+
+    seed: of the worlds and of the noise; None is always the same.
+    """
     defaults = sampling or model.config.sampling
-    real = held_out(clips, defaults)
-    pictures = real.pixels[:, 0]
+    size = WorldSize(frames=defaults.frames, height=defaults.height, width=defaults.width)
+    origin = _EVALUATION_SEED if seed is None else seed
+    scenes = [scene("worlds", origin, index, size) for index in range(clips)]
+    pictures = torch.stack([one.pixels[0] for one in scenes])
     reconstruction = model.autoencoder.decode(model.autoencoder.encode(pictures)).clamp(-1, 1)
+    usual = min(range(len(buckets)), key=lambda column: abs(buckets[column] - defaults.motion_bucket))
     flows, coherent = torch.zeros(clips, len(buckets)), torch.zeros(clips, len(buckets))
-    samples = torch.zeros(0)
+    samples, real = torch.zeros(0), torch.zeros(0)
     for column, bucket in enumerate(buckets):
-        pixels = animate(model, pictures, defaults, bucket)
-        tracks = [measure((clip.permute(0, 2, 3, 1) + 1) / 2) for clip in pixels]
-        flows[:, column] = torch.tensor([_flow(track.motion, defaults.height, defaults.width) for track in tracks])
-        coherent[:, column] = torch.tensor(
-            [_flow(_mean_motion(track), defaults.height, defaults.width) for track in tracks]
-        )
-        if abs(bucket - defaults.motion_bucket) <= min(abs(other - defaults.motion_bucket) for other in buckets):
+        pixels = animate(model, pictures, defaults, bucket, first_seed=seed or 0)
+        tracks = [tracked(clip) for clip in pixels]
+        flows[:, column] = torch.tensor([flow_of(track) for track in tracks])
+        coherent[:, column] = torch.tensor([coherent_flow_of(track) for track in tracks])
+        if column == usual:
             samples = pixels
+            real = torch.stack([matched(*pair).pixels for pair in zip(scenes, [size] * clips, tracks, strict=True)])
     means = flows.mean(0)
-    asked = torch.tensor([requested_flow(bucket, defaults.fps, defaults.width) for bucket in buckets])
+    asked = [requested_flow(bucket, defaults.fps, defaults.width) for bucket in buckets]
     order = torch.tensor(list(buckets))
     spread = samples.flatten(2).std(-1)
     scores = Scores(
@@ -90,17 +104,17 @@ def evaluate(
         first_frame=decibels(samples[:, 0], pictures),
         first_frame_own=decibels(samples[:, 0], reconstruction),
         buckets=tuple(buckets),
-        flow_requested=tuple(asked.tolist()),
+        flow_requested=tuple(asked),
         flow_by_bucket=tuple(means.tolist()),
         coherent_by_bucket=tuple(coherent.mean(0).tolist()),
         rank_correlation=spearman(order, means),
         clip_rank_correlation=float(torch.tensor([spearman(order, row) for row in flows]).mean()),
         flow_ratio=float(means[-1] / means[0].clamp(min=1e-3)),
-        flow_of_requested=float(((means - means[0]) * asked).sum() / asked.square().sum()),
-        neighbours=decibels(samples[:, 1:], samples[:, :-1]),
-        neighbours_real=decibels(real.pixels[:, 1:], real.pixels[:, :-1]),
-        sharpness=_sharpness(samples[:, -1]) / _sharpness(samples[:, 0]),
-        sharpness_real=_sharpness(real.pixels[:, -1]) / _sharpness(real.pixels[:, 0]),
+        flow_of_requested=slope(asked, means.tolist()),
+        neighbours=decibels_of([step_error(clip) for clip in samples]),
+        neighbours_real=decibels_of([step_error(clip) for clip in real]),
+        sharpness=gradient_energy(samples[:, -1]) / gradient_energy(samples[:, 0]),
+        sharpness_real=gradient_energy(real[:, -1]) / gradient_energy(real[:, 0]),
         worst_blowup=float((spread[:, -1] / spread[:, 0]).max()),
     )
     return scores, samples
@@ -112,8 +126,10 @@ def held_out(clips: int, sampling: SamplingDefaults) -> Clips:
     return draw_clips(_EVALUATION_SEED, HELD_OUT, range(clips), size)
 
 
-def animate(model: Model, pictures: Tensor, sampling: SamplingDefaults, bucket: float) -> Tensor:
-    """Samples `B T 3 H W` of pictures `B 3 H W` at one bucket; clip n has seed n."""
+def animate(
+    model: Model, pictures: Tensor, sampling: SamplingDefaults, bucket: float, *, first_seed: int = 0
+) -> Tensor:
+    """Samples `B T 3 H W` of pictures `B 3 H W` at one bucket; clip n has seed `first_seed + n`."""
     parts: list[Tensor] = []
     for first in range(0, len(pictures), _BATCH):
         some = pictures[first : first + _BATCH]
@@ -121,47 +137,10 @@ def animate(model: Model, pictures: Tensor, sampling: SamplingDefaults, bucket: 
             pictures=some,
             fps=torch.full((len(some),), float(sampling.fps)),
             motion_bucket=torch.full((len(some),), bucket),
-            seeds=range(first, first + len(some)),
+            seeds=range(first_seed + first, first_seed + first + len(some)),
         )
         parts.append(decode(model, generate(model, request, sampling)))
     return torch.cat(parts)
-
-
-def mean_flow(pixels: Tensor) -> float:
-    """Mean length of the camera's flow in pixels a frame, measured on one clip `T 3 H W` in [-1, 1]."""
-    return _flow(measure((pixels.permute(0, 2, 3, 1) + 1) / 2).motion, *pixels.shape[-2:])
-
-
-def coherent_flow(pixels: Tensor) -> float:
-    """The same of the clip's mean motion: what all steps share, in which flicker cancels."""
-    return _flow(_mean_motion(measure((pixels.permute(0, 2, 3, 1) + 1) / 2)), *pixels.shape[-2:])
-
-
-def decibels(a: Tensor, b: Tensor) -> float:
-    """Peak signal to noise of images in [-1, 1]; errors are averaged before the logarithm."""
-    return float(-10 * torch.log10(((a - b) / 2).square().mean().clamp(min=1e-12)))
-
-
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two vectors without ties."""
-    first, second = (values.argsort().argsort().double() for values in (a, b))
-    first, second = first - first.mean(), second - second.mean()
-    return float((first * second).sum() / (first.norm() * second.norm()))
-
-
-def _flow(motion: CameraMotion, height: int, width: int) -> float:
-    return float(flow(integrate(motion, height, width), height, width).norm(dim=-1).mean())
-
-
-def _mean_motion(track: Track) -> CameraMotion:
-    """One step, the mean of a track's."""
-    means = (values.mean(dim=-1, keepdim=True) for values in (track.pan, track.tilt, track.zoom, track.roll))
-    pan, tilt, zoom, roll = means
-    return CameraMotion(pan=pan, tilt=tilt, zoom=zoom, roll=roll)
-
-
-def _sharpness(images: Tensor) -> float:
-    return float(images.diff(dim=-1).square().mean() + images.diff(dim=-2).square().mean())
 
 
 def _rounded(value: object) -> object:

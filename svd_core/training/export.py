@@ -30,7 +30,8 @@ def export(networks: Networks, path: Path, metadata: Mapping[str, object]) -> No
 
 def _made_here(networks: Networks) -> LoadReport:
     """The report of a model that was never loaded."""
-    parameters = [*networks.parameters()]
+    parts = (networks.unet, networks.autoencoder, networks.image_encoder)
+    parameters = [parameter for part in parts for parameter in part.parameters()]
     return LoadReport(
         source="training",
         family=networks.config.family,

@@ -25,16 +25,21 @@ from .autoencoder_losses import anchored_loss, temporal_loss
 from .checkpoints import Saved, load, save
 from .diffusion import TrainingClips, diffusion_loss
 from .fast_layers import FAST_LAYERS
+from .motion_head import middle_of
 from .muon import Muon
 from .networks import Average, Networks, adopt, start
 from .pca import PatchBasis, fit_basis, recover_basis
+from .photographs import Photographs
 from .pool import ClipPool, LatentClips, to_pixels
 from .stages import Stage, StageName, trained
+from .team import ALONE, Member
 from .worlds import TRAINING, WorldSize, draw_clips
 
 _CROP, _SMALL_BATCH, _CROPPED_SHARE = 32, 6, 0.7
 _CHUNK = 32
 _CLIP_NORM = 1.0
+# Processes of a team draw from streams and clips far from one another's.
+_RANK_STRIDE, _RANK_CHUNKS = 2**44, 10_000
 _BASIS_NAMES = ("mean", "analysis", "synthesis")
 _BASIS_CLIPS = 96
 # Chunks of the decoder's short clips and of the basis, far from those of the pool.
@@ -69,6 +74,7 @@ class Loop(ABC, Generic[Module]):
     folder: Path
     device: torch.device
     save_seconds: float = 90.0
+    member: Member = ALONE
     networks: Module = field(init=False)
     average: Average = field(init=False)
     basis: PatchBasis = field(init=False)
@@ -148,7 +154,7 @@ class Loop(ABC, Generic[Module]):
                 started = self._now()
                 loss = self._train_step(stage)
                 self.step += 1
-                self.spent += self._now() - started
+                self.spent += (self._now() - started) * self.member.count
                 observe(self, Report(stage=stage.name, step=self.step, steps=stage.steps, loss=loss, spent=self.spent))
                 if self.spent - saved_at >= self.save_seconds:
                     self.save()
@@ -158,6 +164,8 @@ class Loop(ABC, Generic[Module]):
 
     def save(self) -> None:
         """Write the run's state."""
+        if not self.member.leads:
+            return
         finished = self.stage >= len(self.stages)
         self.folder.mkdir(parents=True, exist_ok=True)
         save(
@@ -227,19 +235,21 @@ class Loop(ABC, Generic[Module]):
         pool, optimiser = self._pool, self._optimiser
         assert pool is not None and optimiser is not None
         pool.advance(*stage.chunks(self.step))
+        place = (self.seed * 64 + self.stage) * 4_194_304 + self.step
         generator = torch.Generator().manual_seed(
-            ((self.seed * 64 + self.stage) * 4_194_304 + self.step) * 0x9E3779B97F4A7C15 % 2**63
+            (place + self.member.rank * _RANK_STRIDE) * 0x9E3779B97F4A7C15 % 2**63
         )
         clips = pool.batch(generator, stage.batch)
         for group in optimiser.param_groups:
             group["lr"] = stage.rate(self.step) * group.get("share", 1.0)
         with self._autocast():
             loss = self._loss(stage, clips, generator)
-        value = self._finite("loss", loss.detach(), clips)
         self.networks.zero_grad(set_to_none=True)
         loss.backward()
         moved = [entry for group in optimiser.param_groups for entry in group["params"]]
         chosen = [parameter for parameter in moved if parameter.grad is not None]
+        shared = self.member.mean(loss.detach(), [parameter.grad for parameter in chosen])
+        value = self._finite("loss", shared, clips)
         self._finite("gradient", nn.utils.clip_grad_norm_(chosen, _CLIP_NORM), clips)
         optimiser.step()
         self.average.update(dict(self.networks.named_parameters()))
@@ -269,7 +279,9 @@ Observer = Callable[["Trainer", Report], None]
 
 @dataclass(slots=True, kw_only=True)
 class Trainer(Loop[Networks]):
-    """The embedded model's own run: all three networks."""
+    """The embedded model's own run: all three networks; `photographs` are backgrounds of some of the worlds."""
+
+    photographs: Photographs | None = None
 
     def begin(self, source: Path | None = None) -> None:
         """Fit the latent basis and stand before the first step; `source` is a finished model to go on from."""
@@ -292,6 +304,9 @@ class Trainer(Loop[Networks]):
     def _fresh(self) -> Networks:
         return start(self.config, self.seed, FAST_LAYERS)
 
+    def _key(self) -> str:
+        return self.config.to_json() + (self.photographs.fingerprint if self.photographs else "")
+
     def _trained(self, stage: Stage) -> Iterable[tuple[str, nn.Parameter]]:
         return trained(self.networks, stage.name)
 
@@ -311,8 +326,9 @@ class Trainer(Loop[Networks]):
             device=self.device,
             encode=None if linear else self.networks.autoencoder.encode,
             keep_pixels=decoder,
-            offset=_DECODER_CHUNKS if decoder else 0,
+            offset=(_DECODER_CHUNKS if decoder else 0) + self.member.rank * _RANK_CHUNKS,
             subjects=stage.subjects,
+            photographs=self.photographs.training if self.photographs else (),
         )
 
     def _loss(self, stage: Stage, clips: LatentClips, generator: Generator) -> Tensor:
@@ -324,7 +340,12 @@ class Trainer(Loop[Networks]):
             )
         if stage.name == "temporal_decoder":
             return temporal_loss(self.networks.autoencoder, self.basis, to_pixels(clips.stills), generator)
-        return diffusion_loss(self.networks.unet, self._conditioned(clips, generator, stage), stage.noise, generator)
+        unet, conditioned = self.networks.unet, self._conditioned(clips, generator, stage)
+        if not stage.motion:
+            return diffusion_loss(unet, conditioned, stage.noise, generator)
+        with middle_of(unet) as features:
+            denoising = diffusion_loss(unet, conditioned, stage.noise, generator)
+        return denoising + stage.motion * self.networks.motion_head.loss(features[0], clips.origins[:, : stage.frames])
 
     def _conditioned(self, clips: LatentClips, generator: Generator, stage: Stage) -> TrainingClips:
         """Frames, image token and conditions; images are single frames in any order, seen one by one."""

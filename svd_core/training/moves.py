@@ -5,7 +5,7 @@ This file decides the distribution of camera motion; the geometry is `camera.pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -33,37 +33,55 @@ MOVES: dict[str, tuple[float, float, float, float]] = {
     "roll_counterclockwise": (0, 0, 0, -1),
 }
 MIX = "mix"
+# Asked for by name only: training draws none of them.
+DOLLIES: dict[str, tuple[float, float, float, float]] = {"dolly_in": MOVES["zoom_in"], "dolly_out": MOVES["zoom_out"]}
+HANDHELD = "handheld"
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One clip's camera: how fast along each axis at mean (frame widths of flow a frame), and the ease."""
+    """One clip's camera: how fast along each axis at mean (frame widths of flow a frame), and the ease.
+
+    `shake` is what is added to pan and tilt (frame widths) frame by frame, `2 T`, for a camera held in the hand.
+    """
 
     name: str
     rates: tuple[float, float, float, float]
     ease: int
+    shake: Tensor | None = None
 
     def path(self, frames: int, start: tuple[float, float]) -> CameraPath:
         """States `T`; `start` shifts the middle of the way in frame widths; frames of aspect 1 assumed for tilt."""
         progress = eased(torch.linspace(0, 1, frames), self.ease) - 0.5
         total = [rate * (frames - 1) for rate in self.rates]
         roll = progress * total[3] / _MEAN_RADIUS * _DEGREES
+        aside, up = torch.zeros(2, frames) if self.shake is None else self.shake
         return CameraPath(
-            pan=100 * (progress * total[0] + start[0]),
-            tilt=100 * (progress * total[1] + start[1]),
+            pan=100 * (progress * total[0] + start[0] + aside),
+            tilt=100 * (progress * total[1] + start[1] + up),
             zoom=100 * progress * total[2] / _MEAN_RADIUS,
             roll=roll - roll[0],
         )
+
+    def nearer(self, path: CameraPath, parallax: float) -> CameraPath:
+        """`path` as a layer in front sees it: longer ways, the same turns; a dolly also makes it grow faster.
+
+        The worlds' pans and tilts carry the camera (truck, pedestal) wherever there is a layer in front.
+        """
+        grown = parallax if self.name in DOLLIES else 1.0
+        return replace(path, pan=path.pan * parallax, tilt=path.tilt * parallax, zoom=path.zoom * grown)
 
 
 def draw_move(generator: Generator, speed: float, frames: int, name: str | None = None) -> Move:
     """A random move of mean camera flow `speed` (frame widths a frame), bounded so that a clip keeps its subject."""
     chosen = name or _draw_name(generator)
+    if chosen == HANDHELD:
+        return Move(chosen, (0.0, 0.0, 0.0, 0.0), 0, _shake(generator, speed, frames))
     if chosen == MIX:
         axes = torch.randn(4, generator=generator)
         direction = axes / axes.norm()
     else:
-        direction = torch.tensor(MOVES[chosen])
+        direction = torch.tensor((MOVES | DOLLIES)[chosen])
     ease = integer(generator, 3) + 1 if uniform(generator, 0, 1) < 0.25 else 0
     limits = (_MAX_TRAVEL, _MAX_TRAVEL, _MAX_LOG_ZOOM * _MEAN_RADIUS, _MAX_ROLL * _MEAN_RADIUS)
     steps = max(1, frames - 1)
@@ -72,6 +90,14 @@ def draw_move(generator: Generator, speed: float, frames: int, name: str | None 
         for part, limit in zip(direction, limits, strict=True)
     ]
     return Move(chosen, (rates[0], rates[1], rates[2], rates[3]), ease)
+
+
+def _shake(generator: Generator, speed: float, frames: int) -> Tensor:
+    """A wandering place `2 T` in frame widths, smooth over about three frames, `speed` long a frame at mean."""
+    places = torch.randn(2, frames + 2, generator=generator).unfold(-1, 3, 1).mean(-1)
+    places = places - places.mean(dim=-1, keepdim=True)
+    length = places.diff(dim=-1).norm(dim=0).mean() if frames > 1 else torch.ones(())
+    return places * (speed / length.clamp(min=1e-6))
 
 
 def eased(progress: Tensor, ease: int) -> Tensor:

@@ -20,7 +20,7 @@ _ITERATIONS = 5
 _MATCHED = 0.2
 _OTHERS = 0.6
 # First and last layers, embeddings: their rows are not directions of a hidden space.
-_EDGES = re.compile(r"input_blocks\.0\.|unet\.out\.|embed|_emb|emb_")
+_EDGES = re.compile(r"input_blocks\.0\.|unet\.out\.|motion_head\.|embed|_emb|emb_")
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:

@@ -7,8 +7,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -19,8 +20,12 @@ from .checkpoints import FILE_NAME
 from .evaluation import Scores, animate, evaluate, held_out
 from .export import export
 from .loop import Report, Trainer, log_line
+from .networks import Networks
+from .photographs import Photographs, read_photographs
 from .sheet import save_sheet
 from .stages import STAGES, Stage, chosen, scaled
+from .team import ALONE, Member, team
+from .worlds import texels
 
 MODEL_NAME = "nano.safetensors"
 # Seconds a step of each stage takes next to one of `video`; `--minutes` turns into steps with these.
@@ -35,6 +40,8 @@ _RELATIVE_COST = {
 }
 _LOG_EVERY = 20
 _PROBE_STEPS = 3
+_MAX_WORKERS = 64
+_INSTALLED = "installed"
 _SHEET_CLIPS, _SCORED_CLIPS = 8, 64
 
 
@@ -44,7 +51,9 @@ class TrainOptions:
 
     Give `steps` (all stages together) or `minutes` of computing, or neither for the shipped recipe. `stages` picks some
     of the recipe's; `source` is a finished model file they go on from, without which the first must be the
-    autoencoder's. `config` is for tests. `scored_clips` held-out clips are scored at the end.
+    autoencoder's. `workers` processes (of `threads` each, on a CPU) take a batch each; a resumed run keeps their
+    number. `photographs` are backgrounds of a fifth of the worlds: a folder's, or those of installed packages.
+    `config` is for tests. `scored_clips` held-out clips are scored at the end.
     """
 
     out: Path
@@ -52,10 +61,12 @@ class TrainOptions:
     minutes: float | None = None
     device: str = "cpu"
     threads: int = 1
+    workers: int | None = None
     resume: bool = False
     seed: int = 0
     stages: Sequence[str] | None = None
     source: Path | None = None
+    photographs: Path | Literal["installed"] | None = None
     config: ModelConfig = NANO
     scored_clips: int = _SCORED_CLIPS
 
@@ -83,13 +94,31 @@ def train_nano(options: TrainOptions, progress: Progress | None = None) -> Train
     """
     _check(options)
     stages = _plan(options)
-    trainer = _trainer(options, stages)
+    workers = _read_plan(options.out)["workers"]
+    numbers = sum(parameter.numel() for parameter in Networks(options.config).parameters())
+    with team(workers, numbers, partial(_assist, options, stages)) as member:
+        trainer = _ready(options, stages, member)
+        trainer.run(_Observer(options.out, progress))
+    return _finish(options, trainer)
+
+
+def _ready(options: TrainOptions, stages: Sequence[Stage], member: Member) -> Trainer:
+    trainer = _trainer(options, stages, member)
     if options.resume:
         trainer.resume()
     else:
         trainer.begin(options.source)
-    trainer.run(_Observer(options.out, progress))
-    return _finish(options, trainer)
+    return trainer
+
+
+def _assist(options: TrainOptions, stages: Sequence[Stage], member: Member) -> None:
+    """The work of a team's other processes: the same steps, nothing written."""
+    torch.set_num_threads(max(1, options.threads))
+    _ready(options, stages, member).run(_say_nothing)
+
+
+def _say_nothing(trainer: Trainer, report: Report) -> None:
+    """What a process observes whose leader tells all."""
 
 
 def _check(options: TrainOptions) -> None:
@@ -108,17 +137,38 @@ def _check(options: TrainOptions) -> None:
     first = chosen(options.stages)[0].name
     if options.source is None and not options.resume and first != STAGES[0].name:
         raise InputError(explain("--from FILE with --stages", f"{first} first and no file", "Say what to go on from."))
+    if options.workers is not None and not 1 <= options.workers <= _MAX_WORKERS:
+        raise InputError(
+            explain(f"--workers 1 to {_MAX_WORKERS}", f"{options.workers}", "Give one for every free core.")
+        )
+    if (options.workers or 1) > 1 and torch.device(options.device).type != "cpu":
+        raise InputError(explain("--workers on a CPU", f"--device {options.device}", "Leave --workers out on a GPU."))
     torch.set_num_threads(max(1, options.threads))
 
 
-def _trainer(options: TrainOptions, stages: Sequence[Stage]) -> Trainer:
+def _trainer(options: TrainOptions, stages: Sequence[Stage], member: Member = ALONE) -> Trainer:
     return Trainer(
         config=options.config,
         stages=tuple(stages),
         seed=options.seed,
         folder=options.out,
         device=torch.device(options.device),
+        photographs=_photographs(options),
+        member=member,
     )
+
+
+def _photographs(options: TrainOptions) -> Photographs | None:
+    """Those of the plan, else of the options; read once for every process."""
+    known = _read_plan(options.out)["photographs"] if (options.out / "plan.json").is_file() else _named(options)
+    if known is None:
+        return None
+    return read_photographs(None if known == _INSTALLED else Path(known), texels(options.config.sampling.width))
+
+
+def _named(options: TrainOptions) -> str | None:
+    """How the plan and the recipe name a source of photographs."""
+    return None if options.photographs is None else str(options.photographs)
 
 
 def _plan(options: TrainOptions) -> tuple[Stage, ...]:
@@ -136,12 +186,16 @@ def _plan(options: TrainOptions) -> tuple[Stage, ...]:
     stages = scaled(steps, stages)
     options.out.mkdir(parents=True, exist_ok=True)
     with atomic_file(plan) as temporary:
-        origin = _source(options.out) if options.resume else _told(options.source)
-        names = [stage.name for stage in stages]
-        temporary.write_text(
-            json.dumps({"steps": steps, "seed": options.seed, "stages": names, "from": origin}) + "\n",
-            encoding="utf-8",
-        )
+        before = _read_plan(options.out) if options.resume and plan.is_file() else {}
+        aim = {
+            "steps": steps,
+            "seed": options.seed,
+            "stages": [stage.name for stage in stages],
+            "workers": options.workers or before.get("workers", 1),
+            "photographs": _named(options) or before.get("photographs"),
+            "from": before.get("from") if options.resume else _told(options.source),
+        }
+        temporary.write_text(json.dumps(aim) + "\n", encoding="utf-8")
     return stages
 
 
@@ -199,7 +253,7 @@ def _source(folder: Path) -> dict[str, str] | None:
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
-    """What a run set out to do: steps, seed, stages, from.
+    """What a run set out to do: steps, seed, stages, workers, photographs, from.
 
     Raises:
         FileFormatError: the file is damaged.
@@ -207,7 +261,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     path = folder / "plan.json"
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
-        return {**plan, "steps": int(plan["steps"])}
+        return {"workers": 1, "photographs": None, **plan, "steps": int(plan["steps"])}
     except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(
             explain("a training plan", f"damage in {path}", "Give --steps and --stages with --resume.")
@@ -221,6 +275,8 @@ def _finish(options: TrainOptions, trainer: Trainer) -> TrainResult:
         "seed": options.seed,
         "computing_seconds": round(trainer.spent),
         "stages": {stage.name: stage.steps for stage in trainer.stages},
+        "workers": _read_plan(options.out)["workers"],
+        "photographs": None if trainer.photographs is None else trainer.photographs.fingerprint,
         "from": _source(options.out),
     }
     model = options.out / MODEL_NAME

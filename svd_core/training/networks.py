@@ -19,6 +19,7 @@ from ..operations import TORCH, Operations
 from ..unet.unet import VideoUNet
 from ..weights.build import load_model
 from .autoencoder_losses import start_anchored_
+from .motion_head import MotionHead
 
 # Outputs of residual branches that begin silent: the network's last layer, the transformers', and all of time.
 _SILENT = re.compile(
@@ -28,7 +29,7 @@ _SILENT = re.compile(
 
 
 class Networks(nn.Module):
-    """unet, autoencoder and image_encoder; parameter names start with theirs."""
+    """unet, autoencoder and image_encoder; parameter names start with theirs. The motion head serves training alone."""
 
     def __init__(self, config: ModelConfig, operations: Operations = TORCH) -> None:
         super().__init__()
@@ -36,6 +37,7 @@ class Networks(nn.Module):
         self.unet = VideoUNet(config.unet, operations=operations)
         self.autoencoder = Autoencoder(config.autoencoder, operations=operations)
         self.image_encoder = ImageEncoder(config.image_encoder, operations=operations)
+        self.motion_head = MotionHead(config.unet.channels[-1])
 
 
 def start(config: ModelConfig, seed: int, operations: Operations = TORCH) -> Networks:

@@ -6,7 +6,7 @@ The window at any step follows from the step alone, so a resumed run rebuilds it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,10 +21,11 @@ STILLS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentClips:
-    """B clips: latents `B T c h w` (the linear anchor), condition `B c h w` (the encoder's view of frame 0), stills
-    `B S 3 H W` uint8, fps and motion_bucket `B`; `chunks` names where they came from."""
+    """B clips: latents `B T c h w` (the linear anchor), origins `B T 2 h' w'`, condition `B c h w` (the encoder's view
+    of frame 0), stills `B S 3 H W` uint8, fps and motion_bucket `B`; `chunks` names where they came from."""
 
     latents: Tensor
+    origins: Tensor
     condition: Tensor
     stills: Tensor
     fps: Tensor
@@ -33,7 +34,7 @@ class LatentClips:
 
 
 class ClipPool:
-    """Chunks `first .. end` of the training worlds of a seed."""
+    """Chunks `first .. end` of the training worlds of a seed; `photographs` are backgrounds of some of them."""
 
     def __init__(
         self,
@@ -47,12 +48,14 @@ class ClipPool:
         keep_pixels: bool = False,
         offset: int = 0,
         subjects: bool = True,
+        photographs: Sequence[Tensor] = (),
     ) -> None:
         self._seed, self._size, self._basis = seed, size, basis
         self._chunk, self._device = chunk, device
         self._encode = encode or basis.encode
         self._stills = size.frames if keep_pixels else STILLS
         self._offset, self.subjects = offset, subjects
+        self._photographs = photographs
         self._window: deque[tuple[int, LatentClips]] = deque()
 
     def advance(self, first: int, end: int) -> None:
@@ -72,6 +75,7 @@ class ClipPool:
 
         return LatentClips(
             latents=pick(lambda clips: clips.latents),
+            origins=pick(lambda clips: clips.origins),
             condition=pick(lambda clips: clips.condition),
             stills=pick(lambda clips: clips.stills),
             fps=pick(lambda clips: clips.fps),
@@ -83,7 +87,15 @@ class ClipPool:
     def _draw(self, index: int) -> LatentClips:
         first = (self._offset + index) * self._chunk
         rows = range(first, first + self._chunk)
-        clips = draw_clips(self._seed, TRAINING, rows, self._size, device=self._device, subjects=self.subjects)
+        clips = draw_clips(
+            self._seed,
+            TRAINING,
+            rows,
+            self._size,
+            device=self._device,
+            subjects=self.subjects,
+            photographs=self._photographs,
+        )
         return to_latents(clips, self._basis, self._encode, self._stills, index)
 
 
@@ -97,6 +109,7 @@ def to_latents(
     device = latents.device
     return LatentClips(
         latents=latents,
+        origins=clips.origins.to(device),
         condition=encode(clips.pixels[:, 0]),
         stills=((clips.pixels[:, picks] + 1) * 127.5).round().to(torch.uint8),
         fps=clips.fps.to(device),

@@ -25,7 +25,7 @@ from ..interpolation.refiner import METADATA, Refiner, change
 from ..video_io.atomic import atomic_file, check_writable
 from .networks import Average
 from .refiner_pool import Crops, RefinerPool
-from .refiner_scores import Score, score_refiner
+from .refiner_scores import Score, Verdict, score_refiner
 
 FILE_NAME, STATE_NAME, LOG_NAME = "refiner.safetensors", "refiner.pt", "log.jsonl"
 _STEPS, _BATCH = 1500, 16
@@ -41,7 +41,8 @@ _PRIME = 0x9E3779B97F4A7C15
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefinerOptions:
     """`out` is a folder: state, log, scores and the finished file land there. Give `steps`, or `minutes` of computing,
-    or neither for the recipe's own length. `scored_pairs` unseen pairs of each kind are scored at the end."""
+    or neither for the recipe's own length. `scored_pairs` unseen pairs of each kind are scored at the end, and
+    `judged_scenes` of every exact class decide whether it may ship."""
 
     out: Path
     steps: int | None = None
@@ -51,14 +52,16 @@ class RefinerOptions:
     resume: bool = False
     seed: int = 0
     scored_pairs: int = 24
+    judged_scenes: int = 6
 
 
 @dataclass(frozen=True, slots=True)
 class RefinerResult:
-    """Where the refiner went and what it gains, in dB by kind of scene."""
+    """Where the refiner went, what it gains, in dB by kind of scene, and whether it may ship."""
 
     file: Path
     scores: dict[str, Score]
+    verdict: Verdict
     seconds: float
 
 
@@ -79,20 +82,21 @@ def train_refiner(options: RefinerOptions, progress: Progress | None = None) -> 
     trainer = RefinerTrainer(options)
     trainer.run(progress)
     network = trainer.averaged()
-    scores = score_refiner(network, options.seed, options.scored_pairs)
+    scores = score_refiner(network, options.seed, options.scored_pairs, options.judged_scenes)
+    verdict = Verdict.of(scores)
     told = {kind: score.rounded() for kind, score in scores.items()}
     recipe = {"steps": trainer.steps, "seed": options.seed, "computing_seconds": round(trainer.spent), "data": _DATA}
-    facts = {"widths": list(network.widths), "recipe": recipe, "scores": told}
+    facts = {"widths": list(network.widths), "recipe": recipe, "scores": told, "verdict": verdict.to_json()}
     target = options.out / FILE_NAME
     with atomic_file(target) as temporary:
         weights = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(weights, temporary, {"format": "pt", METADATA: json.dumps(facts)})
     with atomic_file(options.out / "scores.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return RefinerResult(target, scores, trainer.spent)
+    return RefinerResult(target, scores, verdict, trainer.spent)
 
 
-_DATA = "pairs drawn by svd_core.training.refiner_scenes; no photographs, no video, no third-party material"
+_DATA = "pairs drawn by svd_core.training.refiner_pool; no photographs, no video, no third-party material"
 
 
 def _check(options: RefinerOptions) -> None:

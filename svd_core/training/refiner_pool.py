@@ -9,12 +9,15 @@ from torch import Generator, Tensor
 
 from ..interpolation.refiner import planes_of
 from ..interpolation.synthesis import draw_with_evidence, find_motion
-from .refiner_scenes import draw_pair
+from .refiner_scenes import Pair, draw_pair
+from .refiner_worlds import draw_world_pair
 
 SIZE = (112, 160)
 CROP = 64
 _PAIRS = 96
 _STEPS_A_PAIR = 6
+# One pair in so many is of the embedded model's worlds.
+_WORLD_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,12 @@ class _Example:
     planes: Tensor
     missing: Tensor
     error: Tensor
+
+
+def training_pair(seed: int, index: int) -> Pair:
+    """The pair of a training run of a seed with the given index: every fifth is of the embedded model's worlds."""
+    world = index % _WORLD_EVERY == _WORLD_EVERY - 1
+    return draw_world_pair(seed, index) if world else draw_pair(seed, index, *SIZE)
 
 
 class RefinerPool:
@@ -58,7 +67,8 @@ class RefinerPool:
             example = self._examples[slot]
             draws = torch.randint(2**31, (3,), generator=generator).tolist()
             time = draws[0] % len(example.planes)
-            top, left = draws[1] % (SIZE[0] - CROP + 1), draws[2] % (SIZE[1] - CROP + 1)
+            height, width = example.planes.shape[-2:]
+            top, left = draws[1] % (height - CROP + 1), draws[2] % (width - CROP + 1)
             window = (time, slice(None), slice(top, top + CROP), slice(left, left + CROP))
             planes.append(example.planes[window].float())
             missing.append(example.missing[window].float())
@@ -66,7 +76,7 @@ class RefinerPool:
         return Crops(torch.stack(planes), torch.stack(missing), torch.stack(errors))
 
     def _example(self, index: int) -> _Example:
-        pair = draw_pair(self._seed, index, *SIZE)
+        pair = training_pair(self._seed, index)
         first, second = pair.first[None], pair.second[None]
         motion = find_motion(first, second)
         planes: list[Tensor] = []

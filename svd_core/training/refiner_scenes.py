@@ -7,7 +7,7 @@ a layer turns, so the frame at any time is exact: its pixels look up where their
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from . import textures
 from .subjects import SHAPES, inside
 from .textures import integer, uniform
 
-_TIMES = 3
+TIMES = 3
 _PRIME = 0x9E3779B97F4A7C15
 _LEAST_MOVE, _MOST_MOVE = 0.3, 0.2
 _FIXED_POINT_STEPS = 5
@@ -39,12 +39,15 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Layer:
+    """A texture `3 S S`, its course, and coverage `H W` of what is cut out of it (all of it without one)."""
+
     texture: Tensor
     course: Course
     outline: Callable[[Tensor], Tensor] | None
 
     def over(self, canvas: Tensor, points: Tensor, time: float) -> Tensor:
+        """The layer at a time laid over `canvas` `3 H W` at points `H W 2`."""
         home = self.course(points, time)
         colours = F.grid_sample(
             self.texture[None],
@@ -61,29 +64,33 @@ def draw_pair(seed: int, index: int, height: int, width: int) -> Pair:
     generator = torch.Generator().manual_seed((seed * 4_194_304 + index) * _PRIME % 2**63)
     layers = _layers(generator, height, width)
     gain, offset = _light(generator)
-    y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
-    points = torch.stack((x, y), dim=-1)
     # One time in each third.
-    times = tuple((third + uniform(generator, 0.05, 0.95)) / _TIMES for third in range(_TIMES))
-    frames: list[Tensor] = []
-    for time in (0.0, *times, 1.0):
-        canvas = torch.zeros(3, height, width)
-        for layer in layers:
-            canvas = layer.over(canvas, points, time)
-        frames.append((canvas * (1 + time * (gain - 1)) + time * offset).clamp(0, 1))
+    times = tuple((third + uniform(generator, 0.05, 0.95)) / TIMES for third in range(TIMES))
+    drawn = ((time, shown(layers, height, width, time)) for time in (0.0, *times, 1.0))
+    frames = [(canvas * (1 + time * (gain - 1)) + time * offset).clamp(0, 1) for time, canvas in drawn]
     return Pair(frames[0], frames[-1], times, torch.stack(frames[1:-1]))
 
 
-def _layers(generator: Generator, height: int, width: int) -> list[_Layer]:
+def shown(layers: Sequence[Layer], height: int, width: int, time: float) -> Tensor:
+    """Layers over one another at a time, `3 H W`."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
+    points = torch.stack((x, y), dim=-1)
+    canvas = torch.zeros(3, height, width)
+    for layer in layers:
+        canvas = layer.over(canvas, points, time)
+    return canvas
+
+
+def _layers(generator: Generator, height: int, width: int) -> list[Layer]:
     side = 2 * max(height, width)
-    layers = [_Layer(_texture(generator, side), _course(generator, height, width), None)]
+    layers = [Layer(_texture(generator, side), _course(generator, height, width), None)]
     for _ in range(integer(generator, _MOST_SUBJECTS + 1)):
         layers.append(
-            _Layer(_texture(generator, side), _course(generator, height, width), _shape(generator, height, width))
+            Layer(_texture(generator, side), _course(generator, height, width), _shape(generator, height, width))
         )
     if uniform(generator, 0, 1) < 0.2:
         colour = torch.rand(3, 1, 1, generator=generator).expand(3, 8, 8)
-        layers.append(_Layer(colour, lambda points, _: points, _title(generator, height, width)))
+        layers.append(Layer(colour, lambda points, _: points, _title(generator, height, width)))
     return layers
 
 
@@ -99,15 +106,19 @@ def _texture(generator: Generator, side: int) -> Tensor:
         planes = torch.stack([textures.fractal(generator, side, cells, octaves) for _ in range(3)])
         picture = torch.lerp(planes.mean(dim=0), planes, uniform(generator, 0.1, 1.0))
         picture = (picture - picture.amin()) / (picture.amax() - picture.amin()).clamp(min=1e-3)
-        picture = _patched(generator, picture, colours)
-    sigma = uniform(generator, 0.5, 1.2)
+        picture = patched(generator, picture, colours)
+    return blurred(picture, uniform(generator, 0.5, 1.2))
+
+
+def blurred(picture: Tensor, sigma: float) -> Tensor:
+    """A Gaussian of `sigma` pixels over `3 S S`, edges mirrored."""
     taps = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
     kernel = (taps / taps.sum()).expand(3, 1, 7)
-    blurred = F.conv2d(F.pad(picture[None], (3, 3, 3, 3), mode="reflect"), kernel[..., None, :], groups=3)
-    return F.conv2d(blurred, kernel[..., None], groups=3)[0]
+    across = F.conv2d(F.pad(picture[None], (3, 3, 3, 3), mode="reflect"), kernel[..., None, :], groups=3)
+    return F.conv2d(across, kernel[..., None], groups=3)[0]
 
 
-def _patched(generator: Generator, picture: Tensor, colours: Tensor) -> Tensor:
+def patched(generator: Generator, picture: Tensor, colours: Tensor) -> Tensor:
     """Flat shapes strewn over a picture."""
     side = picture.shape[-1]
     for _ in range(side // 12):

@@ -29,6 +29,7 @@ class Stage:
     most `window[1]` long. `average` is the decay of the exponential average that replaces the weights at the end.
     `frames` is how many frames of a clip are used: any for images, the first ones for video; None takes all.
     `muon` moves the hidden matrices by Muon; without `subjects` nothing but the camera moves, and nothing is nearer.
+    `motion` weighs the lesson in seeing motion (`motion_head`) against the denoising.
     """
 
     name: StageName
@@ -43,6 +44,7 @@ class Stage:
     frames: int | None = None
     muon: bool = False
     subjects: bool = True
+    motion: float = 0.0
     noise: NoiseLaw = field(default_factory=NoiseLaw)
 
     def rate(self, step: int) -> float:
@@ -116,10 +118,11 @@ STAGES: tuple[Stage, ...] = (
         warmup=20,
         decay_share=0.0,
         average=0.99,
-        refresh=10,
+        refresh=20,
         window=(30, 30),
         muon=True,
         subjects=False,
+        motion=0.5,
         noise=_MOTION,
     ),
     Stage(
@@ -130,9 +133,10 @@ STAGES: tuple[Stage, ...] = (
         warmup=20,
         decay_share=0.7,
         average=0.99,
-        refresh=10,
+        refresh=20,
         window=(92, 40),
         muon=True,
+        motion=0.3,
         noise=_MOTION,
     ),
     Stage(
@@ -197,8 +201,8 @@ def trained(networks: nn.Module, stage: StageName) -> Iterable[tuple[str, nn.Par
             "images": part in ("unet", "image_encoder") and not temporal,
             "temporal": part == "unet" and temporal,
             "short_video": part in ("unet", "image_encoder"),
-            "camera": part in ("unet", "image_encoder"),
-            "video": part in ("unet", "image_encoder"),
+            "camera": part in ("unet", "image_encoder", "motion_head"),
+            "video": part in ("unet", "image_encoder", "motion_head"),
             "temporal_decoder": part == "autoencoder" and temporal,
             "interpolator": False,
         }[stage]

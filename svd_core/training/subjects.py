@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 from .textures import Palette, hsv, integer, uniform
 
 SHAPES = ("disc", "box", "star", "ring", "triangle", "bar", "hexagon", "crescent")
+HELD_OUT_SHAPES = ("cross", "heart")
+"""Never trained on; `Subject.shape` counts them after `SHAPES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +47,13 @@ class Subject:
         return (mixed * light[..., None]).clamp(0, 1).permute(0, 3, 1, 2)
 
 
-def draw_subject(generator: Generator, speed: float, colours: Palette) -> Subject:
-    """A random subject moving at up to `speed` frame widths a frame."""
+def draw_subject(generator: Generator, speed: float, colours: Palette, *, held_out: bool = False) -> Subject:
+    """A random subject moving at up to `speed` frame widths a frame, of the shapes trained on or of the others."""
     heading, pace = uniform(generator, 0, 2 * math.pi), speed * uniform(generator, 0, 1)
     hue, saturation = torch.rand(2, 2, generator=generator)
     bright = hsv(hue, 0.35 + 0.45 * saturation, torch.tensor([0.9, 0.75]))
     return Subject(
-        shape=integer(generator, len(SHAPES)),
+        shape=len(SHAPES) + integer(generator, len(HELD_OUT_SHAPES)) if held_out else integer(generator, len(SHAPES)),
         radius=uniform(generator, 0.12, 0.23),
         place=(uniform(generator, -0.36, 0.36), uniform(generator, -0.36, 0.36)),
         velocity=(pace * math.cos(heading), pace * math.sin(heading)),
@@ -66,7 +68,7 @@ def inside(shape: int, local: Tensor) -> Tensor:
     """Distance to the outline in units of the radius, positive inside: local `... 2` -> `...`."""
     x, y = local[..., 0], local[..., 1]
     radius = torch.hypot(x, y)
-    name = SHAPES[shape]
+    name = (*SHAPES, *HELD_OUT_SHAPES)[shape]
     if name == "disc":
         return 1 - radius
     if name == "box":
@@ -79,6 +81,14 @@ def inside(shape: int, local: Tensor) -> Tensor:
         return torch.minimum(0.38 - y.abs(), 1.15 - x.abs())
     if name == "crescent":
         return torch.minimum(1 - radius, torch.hypot(x - 0.5, y) - 0.75)
+    if name == "cross":
+        across, along = torch.minimum(x.abs(), y.abs()), torch.maximum(x.abs(), y.abs())
+        return torch.minimum(0.34 - across, 1.02 - along)
+    if name == "heart":
+        # A square on its tip with a disc on each upper side.
+        a, b = (x + y - 0.1) / math.sqrt(2), (y - x - 0.1) / math.sqrt(2)
+        square = 0.55 - torch.maximum(a.abs(), b.abs())
+        return torch.maximum(square, 0.55 - torch.minimum(torch.hypot(a + 0.55, b), torch.hypot(a, b + 0.55)))
     sides = 3 if name == "triangle" else 6
     sector = 2 * math.pi / sides
     angle = torch.atan2(y, x)

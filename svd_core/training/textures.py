@@ -5,6 +5,7 @@ This file decides what things look like; where they lie and how the camera moves
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -16,6 +17,11 @@ Palette = Tensor
 """Four colours `4 3` in [0, 1]."""
 Background = Callable[[Generator, Palette, int, float], Tensor]
 """`draw(generator, palette, size, span) -> 3 size size`; `span` is the picture's side in frame widths."""
+
+_JOINT_SOFTNESS = 1.6
+_PHOTO_REACH = (2.2, 3.6)
+_PHOTO_SOFTNESS = 2.75
+_PHOTO_TRIES = 3
 
 
 def uniform(generator: Generator, low: float, high: float) -> float:
@@ -149,7 +155,110 @@ def skyline(generator: Generator, colours: Palette, size: int, span: float) -> T
     return picture
 
 
+def bricks(generator: Generator, colours: Palette, size: int, span: float) -> Tensor:
+    """A turned wall of bricks in rows shifted by half, no two bricks quite alike, with soft joints."""
+    width = uniform(generator, 0.42, 0.6)
+    height, joint = width * uniform(generator, 0.45, 0.6), uniform(generator, 0.03, 0.045)
+    u, v = turned(size, span, uniform(generator, 0, math.pi))
+    row = (v / height).floor()
+    shifted = u / width + 0.5 * (row % 2)
+    column = shifted.floor()
+    shade = torch.rand(32, 32, generator=generator)[row.long() % 32, column.long() % 32]
+    du, dv = (shifted - column - 0.5).abs() * width, (v / height - row - 0.5).abs() * height
+    brick = edge(torch.minimum(width / 2 - du, height / 2 - dv) - joint / 2, size / span / _JOINT_SOFTNESS)
+    wall = blend(colours[:2], shade) * (0.85 + 0.3 * fractal(generator, size, 14, 2))
+    between = (colours[3] + 2 * colours[:2].mean(0)) / 3
+    return torch.lerp(between[:, None, None].expand_as(wall), wall.clamp(0, 1), brick)
+
+
+def cells(generator: Generator, colours: Palette, size: int, span: float) -> Tensor:
+    """Cells round scattered points, each of one colour, dark between them (Voronoi)."""
+    pitch = uniform(generator, 0.3, 0.5)
+    u, v = turned(size, span, uniform(generator, 0, math.pi))
+    iu, iv = (u / pitch).floor().long(), (v / pitch).floor().long()
+    table = torch.rand(32, 32, 3, generator=generator)
+    distances: list[Tensor] = []
+    shades: list[Tensor] = []
+    for step_u, step_v in itertools.product((-1, 0, 1), repeat=2):
+        own = table[(iu + step_u) % 32, (iv + step_v) % 32]
+        du = u / pitch - (iu + step_u) - 0.5 - 0.6 * (own[..., 0] - 0.5)
+        dv = v / pitch - (iv + step_v) - 0.5 - 0.6 * (own[..., 1] - 0.5)
+        distances.append(torch.hypot(du, dv) * pitch)
+        shades.append(own[..., 2])
+    near, nearest = torch.stack(distances).topk(2, dim=0, largest=False)
+    shade = torch.stack(shades).gather(0, nearest[:1])[0]
+    inside = edge((near[1] - near[0]) / 2 - 0.012, size / span / _JOINT_SOFTNESS)
+    ground = colours[1:].mean(0)[:, None, None] * 0.7
+    return torch.lerp(ground.expand(3, size, size), blend(colours[1:], shade) * (1.1 - 0.8 * near[0]), inside)
+
+
+def terraces(generator: Generator, colours: Palette, size: int, span: float) -> Tensor:
+    """Winding steps, each bright at its upper rim and darker towards the next."""
+    _, v = turned(size, span, uniform(generator, 0, 2 * math.pi))
+    height = v + uniform(generator, 0.3, 0.6) * fractal(generator, size, round(span * 1.6), 2)
+    height = height / uniform(generator, 0.22, 0.36)
+    step = height.floor()
+    part = height - step
+    slope = torch.hypot(*torch.gradient(height)).clamp(min=1e-3)
+    table = torch.rand(64, generator=generator)
+
+    def ledge(number: Tensor, within: Tensor) -> Tensor:
+        return blend(colours, table[number.long() % 64]) * (1.1 - 0.45 * within)
+
+    # One texel wide, from the end of the step before to this one's rim.
+    rim = (part / slope).clamp(0, 1)
+    return torch.lerp(ledge(step - 1, torch.ones_like(part)), ledge(step, part), rim)
+
+
 BACKGROUNDS: tuple[Background, ...] = (clouds, blobs, hills, tiles, stripes, dots, skyline)
+HELD_OUT_BACKGROUNDS: tuple[Background, ...] = (bricks, cells, terraces)
+"""Never trained on: what a model makes of them shows whether it learned motion or its backgrounds."""
+
+
+def photograph(generator: Generator, photo: Tensor, size: int, span: float) -> Tensor:
+    """A part of a photograph `3 H W` in [0, 1] as a background `3 size size`, mirrored where it ends.
+
+    Its short side is `_PHOTO_REACH` frame widths long; it may be flipped, turned in hue and changed in brightness.
+    Of `_PHOTO_TRIES` places the one where most is to be seen is taken: in a plain sky no motion shows.
+    """
+    reach = uniform(generator, *_PHOTO_REACH)
+    scale = reach * size / span / min(photo.shape[-2:])
+    sides = [max(2, round(length * scale)) for length in photo.shape[-2:]]
+    # Down and up again: the detail that is left is of the size the drawn backgrounds have.
+    soft = [max(2, round(length / _PHOTO_SOFTNESS)) for length in sides]
+    for shape in (soft, sides):
+        photo = F.interpolate(photo[None], shape, mode="bicubic", antialias=True, align_corners=False)[0]
+    if integer(generator, 2):
+        photo = photo.flip(-1)
+    views = [_cut(generator, photo, size, span) for _ in range(_PHOTO_TRIES)]
+    middle = slice(round(size * (0.5 - 0.5 / span)), round(size * (0.5 + 0.5 / span)))
+    picture = max(views, key=lambda view: float(view[:, middle, middle].std(dim=(1, 2)).mean()))
+    return _recoloured(picture.clamp(0, 1) ** uniform(generator, 0.75, 1.15), uniform(generator, -0.3, 0.3))
+
+
+def _cut(generator: Generator, photo: Tensor, size: int, span: float) -> Tensor:
+    """A square of a photograph, mirrored where it ends.
+
+    What the camera starts from lies inside the photograph: a mirror line there would look like a kaleidoscope.
+    """
+    margin, sides = size / span / 2, photo.shape[-2:]
+    starts = (round(uniform(generator, margin, max(margin, length - margin))) - size // 2 for length in sides)
+    rows, columns = (_mirrored(start + torch.arange(size), length) for start, length in zip(starts, sides, strict=True))
+    return photo[:, rows][:, :, columns]
+
+
+def _mirrored(index: Tensor, length: int) -> Tensor:
+    """Indices into `length` texels that run back at either end instead of leaving."""
+    index = index % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)
+
+
+def _recoloured(picture: Tensor, angle: float) -> Tensor:
+    """A picture `3 h w` with its colours turned about the axis of greys, in radians."""
+    axis = 1 / math.sqrt(3)
+    cross = axis * torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    turn = math.cos(angle) * torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
+    return torch.einsum("ij,jhw->ihw", turn, picture)
 
 
 def foreground(generator: Generator, colours: Palette, size: int, span: float) -> Tensor:

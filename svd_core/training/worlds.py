@@ -7,7 +7,9 @@ pixels a frame; the motion bucket is that speed a second, in frame widths, scale
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from ..camera.path import CameraPath
 from ..camera.virtual import flow as camera_flow
 from ..camera.virtual import view_grid
 from . import textures
+from .motion_head import origins
 from .moves import Move, draw_move
 from .subjects import Subject, draw_subject, inside
 from .textures import integer, uniform
@@ -27,19 +30,27 @@ FULL_BUCKET_SPEED = 0.1875
 MAX_SPEED = 1.6 / 64
 """Fastest camera, in frame widths a frame."""
 FPS_RANGE = (5, 16)
+CELL = 8
+"""Pixels between the places whose way back is told: a cell of the embedded model's latents."""
 TRAINING, HELD_OUT = 0, 1
+Kinds = Literal["trained", "held_out"]
+"""Which textures and shapes worlds are made of."""
 
 _SPAN = 2.8
 _TEXELS_PER_PIXEL = 1.5
 _SUBJECT_SHARE = 0.6
+# What photographs are drawn with comes from a stream of its own: drawn worlds stay what they are without them.
+_PHOTO_STREAM = 0x5BD1E995
 _CAMERA_PACE = (0.35, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clips:
-    """B clips: pixels `B T 3 H W` in [-1, 1]; fps, motion_bucket and flow (px a frame) `B`; the moves' names."""
+    """B clips: pixels `B T 3 H W` in [-1, 1]; fps, motion_bucket and flow (px a frame) `B`; the moves' names; the ways
+    back to the first frame `B T 2 h w` of a lattice of `CELL` pixels (`motion_head.origins`)."""
 
     pixels: Tensor
+    origins: Tensor
     fps: Tensor
     motion_bucket: Tensor
     flow: Tensor
@@ -84,6 +95,11 @@ def clip_generator(seed: int, split: int, index: int) -> Generator:
     return torch.Generator().manual_seed(mixed * 0x9E3779B97F4A7C15 % 2**63)
 
 
+def texels(width: int) -> int:
+    """Side of the square pictures a world `width` pixels wide is papered with."""
+    return round(_SPAN * width * _TEXELS_PER_PIXEL)
+
+
 def draw_world(
     generator: Generator,
     size: WorldSize,
@@ -91,16 +107,28 @@ def draw_world(
     speed: float | None = None,
     *,
     subjects: bool = True,
+    photographs: Sequence[Tensor] = (),
+    photo_share: float = 0.2,
+    kinds: Kinds = "trained",
 ) -> World:
     """A random world; `move` and `speed` (frame widths a frame) fix what tests need fixed.
 
-    Without `subjects` the camera alone moves, never slowly, over a background with nothing in front.
+    Without `subjects` the camera alone moves, never slowly, over a background with nothing in front. With
+    `photographs` (`3 H W` in [0, 1]) `photo_share` of the worlds have one as background, and nothing else changes.
+    Backgrounds and shapes of the `held_out` kinds are never trained on.
     """
-    texels = round(_SPAN * size.width * _TEXELS_PER_PIXEL)
+    side = texels(size.width)
     colours = textures.palette(generator)
-    draw = textures.BACKGROUNDS[integer(generator, len(textures.BACKGROUNDS))]
-    background = draw(generator, colours, texels, _SPAN).clamp(0, 1)
-    front = textures.foreground(generator, colours, texels, _SPAN) if integer(generator, 5) < 2 else None
+    held_out = kinds == "held_out"
+    papers = textures.HELD_OUT_BACKGROUNDS if held_out else textures.BACKGROUNDS
+    draw = papers[integer(generator, len(papers))]
+    background = draw(generator, colours, side, _SPAN).clamp(0, 1)
+    if photographs:
+        photo_stream = torch.Generator().manual_seed(generator.initial_seed() ^ _PHOTO_STREAM)
+        if uniform(photo_stream, 0, 1) < photo_share:
+            photo = photographs[integer(photo_stream, len(photographs))]
+            background = textures.photograph(photo_stream, photo, side, _SPAN).clamp(0, 1)
+    front = textures.foreground(generator, colours, side, _SPAN) if integer(generator, 5) < 2 else None
     fps = FPS_RANGE[0] + integer(generator, FPS_RANGE[1] - FPS_RANGE[0])
     # Uniform in what the bucket says, so that no part of its range is rare and none is cut off.
     top = min(MAX_SPEED, FULL_BUCKET_SPEED / fps)
@@ -110,7 +138,10 @@ def draw_world(
     if not subjects and speed is None:
         pace = top * uniform(generator, *_CAMERA_PACE)
     count = integer(generator, 4) if move is None else integer(generator, 3)
-    living = tuple(draw_subject(generator, pace * _SUBJECT_SHARE, colours) for _ in range(count if subjects else 0))
+    living = tuple(
+        draw_subject(generator, pace * _SUBJECT_SHARE, colours, held_out=held_out)
+        for _ in range(count if subjects else 0)
+    )
     return World(
         background=background,
         foreground=front if subjects else None,
@@ -125,7 +156,7 @@ def draw_world(
 def render(world: World, size: WorldSize, device: torch.device | str = "cpu") -> tuple[Tensor, float]:
     """Draw a world: pixels `T 3 H W` in [-1, 1], and its exact mean flow in pixels a frame."""
     path = world.move.path(size.frames, world.start)
-    near = _nearer(path, world.parallax)
+    near = world.move.nearer(path, world.parallax)
     grid = view_grid(path, size.height, size.width)
     pixels = _layer(world.background, grid, size, device)
     flow = _lattice(camera_flow(path, size.height, size.width).norm(dim=-1))
@@ -157,13 +188,26 @@ def draw_clips(
     move: str | None = None,
     speed: float | None = None,
     subjects: bool = True,
+    photographs: Sequence[Tensor] = (),
+    photo_share: float = 0.2,
+    kinds: Kinds = "trained",
 ) -> Clips:
-    """The clips of a seed with the given indices."""
+    """The clips of a seed with the given indices; the rest is `draw_world`'s."""
     pixels: list[Tensor] = []
     flows: list[float] = []
     worlds: list[World] = []
+    lattice = (max(1, size.height // CELL), max(1, size.width // CELL))
     for index in indices:
-        world = draw_world(clip_generator(seed, split, index), size, move, speed, subjects=subjects)
+        world = draw_world(
+            clip_generator(seed, split, index),
+            size,
+            move,
+            speed,
+            subjects=subjects,
+            photographs=photographs,
+            photo_share=photo_share,
+            kinds=kinds,
+        )
         clip, flow = render(world, size, device)
         pixels.append(clip)
         flows.append(flow)
@@ -172,6 +216,7 @@ def draw_clips(
     buckets = [motion_bucket(flow, world.fps, size.width) for flow, world in zip(flows, worlds, strict=True)]
     return Clips(
         pixels=torch.stack(pixels),
+        origins=torch.stack([origins(world.move.path(size.frames, world.start), *lattice) for world in worlds]),
         fps=fps,
         motion_bucket=torch.tensor(buckets),
         flow=torch.tensor(flows),
@@ -216,8 +261,3 @@ def _subject_flow(subject: Subject, local: Tensor, path: CameraPath, time: Tenso
     here_x = (torch.arange(size.width) + 0.5) / size.width - 0.5
     here_y = ((torch.arange(size.height) + 0.5) / size.height - 0.5)[:, None] * (size.height / size.width)
     return torch.hypot(view_x - here_x[::2], view_y - here_y[::2]) * size.width
-
-
-def _nearer(path: CameraPath, parallax: float) -> CameraPath:
-    """The path as a layer in front sees it: the same turns, longer ways."""
-    return replace(path, pan=path.pan * parallax, tilt=path.tilt * parallax)

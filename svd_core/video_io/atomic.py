@@ -24,13 +24,13 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def atomic_file(path: Path | str) -> Generator[Path, None, None]:
+def atomic_file(path: Path | str, *, folders: bool = True) -> Generator[Path, None, None]:
     """Yield a temporary name in the folder of `path`; on success it replaces `path`, on any failure it is removed.
 
-    An existing file is overwritten, an existing folder is not. Missing parent folders are made.
+    An existing file is overwritten, an existing folder is not. Missing parent folders are made if `folders`.
 
     Raises:
-        InputError: the place allows no writing, or the name belongs to a folder.
+        InputError: the place allows no writing, is not there, or the name belongs to a folder.
         OutputError: the disk is full or failed.
     """
     target = Path(path)
@@ -38,7 +38,8 @@ def atomic_file(path: Path | str) -> Generator[Path, None, None]:
         raise InputError(explain("a file name to write to", f"the folder {target}", "Add a file name."))
     temporary = _temporary_name(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if folders:
+            target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _replace(temporary, target)
     except OSError as error:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..autoencoder.autoencoder import Autoencoder
 from ..config import ModelConfig
-from ..errors import InputError, NumericsError, UnsupportedModelError, explain
+from ..errors import InputError, UnsupportedModelError, damaged_weights, explain
 from ..image_encoder.image_encoder import ImageEncoder
 from ..operations import TORCH, Operations
 from ..unet.unet import VideoUNet
@@ -74,7 +74,7 @@ def load_model(
         FileFormatError: a damaged or unsafe file.
         UnsupportedModelError: a healthy file of another family, named in the text.
         WeightsMismatchError: tensors missing, misshapen or unknown.
-        NumericsError: NaN or infinite weights.
+        DamagedWeightsError: NaN or infinite weights.
     """
     _check_target(dtype, device)
     half = dtype in (torch.float16, torch.bfloat16)
@@ -98,7 +98,7 @@ def check_finite(model: SvdModel) -> None:
     """Look at every weight, reading the whole file if it has not been read.
 
     Raises:
-        NumericsError: a weight is NaN or infinite; the text names its tensor.
+        DamagedWeightsError: a weight is NaN or infinite; the text names its tensor.
     """
     for name, tensor in _parameters(model):
         _require_finite(name, tensor, model.report.source)
@@ -231,5 +231,4 @@ def _require_finite(name: str, tensor: Tensor, source: str) -> None:
     # The extremes are NaN or infinite if any value is, and cost no memory.
     low, high = torch.aminmax(tensor.detach())
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
-        remedy = "The file is damaged or a failed training run: use another one."
-        raise NumericsError(explain(f"finite weights in {source}", f"NaN or infinity in {name}", remedy))
+        raise damaged_weights(source, name)

@@ -13,7 +13,7 @@ from .source import Checkpoint
 
 _USE_SVD = "Use a Stable Video Diffusion or SV3D checkpoint."
 _WITH_BASE = "Load the SVD checkpoint it was made for; this add-on itself is not supported."
-_INTERPOLATES = "It makes frames between frames: give it to `svd interpolate` as --engine svd:FILE."
+_INTERPOLATES = "It makes frames between frames: use Load SVD Interpolator, or svd interpolate --engine svd:FILE."
 _COMPANION = "Give it as a companion of a UNet-only file, or load a whole SVD checkpoint."
 
 

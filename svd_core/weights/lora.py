@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..camera.lora import Calibration, CameraLora, LowRank
 from ..config import UNetConfig
-from ..errors import NumericsError, explain
+from ..errors import damaged_weights
 from .lora_check import check_lora
 from .lora_facts import LoraFacts, Pair
 from .lora_scale import ADAPTER_FILES
@@ -42,7 +42,7 @@ def load_camera_lora(path: str | Path, *, config: UNetConfig | None = None) -> C
         FileFormatError: damaged, pickled, half a pair, or the same layer twice.
         UnsupportedModelError: no LoRA, or one for another network; the text says for which.
         WeightsMismatchError: ranks or shapes that do not fit.
-        NumericsError: NaN or infinite weights.
+        DamagedWeightsError: NaN or infinite weights.
     """
     file, checkpoint, facts = check_lora(Path(path), config)
     with MappedFiles() as files:
@@ -76,10 +76,7 @@ def _delta(pair: Pair, files: MappedFiles) -> LowRank:
     down, up = (files.tensor(info).clone() for info in (pair.down, pair.up))
     for info, tensor in ((pair.down, down), (pair.up, up)):
         if not bool(tensor.float().isfinite().all()):
-            remedy = "The file is damaged or a failed training run: use another one."
-            raise NumericsError(
-                explain(f"finite weights in {info.file.name}", f"NaN or infinity in {info.name}", remedy)
-            )
+            raise damaged_weights(info.file.name, info.name)
     return LowRank(_shaped(down, kernel), _shaped(up, [1] * len(kernel)), pair.scale)
 
 

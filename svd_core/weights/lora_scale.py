@@ -66,7 +66,9 @@ def read_scalar(info: TensorInfo) -> float:
     """
     remedy = "The file is damaged or was exported wrongly: fetch or export it again."
     if info.count != 1 or (info.dtype not in _FORMATS and info.dtype != "BF16"):
-        raise FileFormatError(explain(f"one number in {info.name}", f"{info.dtype} {list(info.shape)}", remedy))
+        raise FileFormatError(
+            explain(f"one number in {info.file.name}: {info.name}", f"{info.dtype} {list(info.shape)}", remedy)
+        )
     try:
         with info.file.open("rb") as file:
             file.seek(info.start)
@@ -77,7 +79,7 @@ def read_scalar(info: TensorInfo) -> float:
         raw = b"\0\0" + raw
     value = float(struct.unpack(_FORMATS.get(info.dtype, "<f"), raw)[0])
     if not math.isfinite(value):
-        raise FileFormatError(explain(f"a finite {info.name}", f"{value}", remedy))
+        raise FileFormatError(explain(f"a finite number in {info.file.name}: {info.name}", f"{value}", remedy))
     return value
 
 

@@ -7,6 +7,7 @@ this file sees names only and never asks where they came from.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from .reader import Header, TensorInfo, read_header, unreadable
 
 FOLDER_PARTS = ("unet", "vae", "image_encoder", "transformer")
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+# What a training run keeps beside its result: clips it has encoded, and its state.
+_CACHED = re.compile(r"latents-[0-9a-f]{16}\.safetensors")
+_RUN_STATES = ("state.pt", "refiner.pt")
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _CONFIG_LIMIT = 1_000_000
 _INDEX_LIMIT = 20_000_000
@@ -97,7 +101,7 @@ def _open_flat_folder(folder: Path, half: bool) -> Checkpoint:
         return Checkpoint(
             path=folder, tensors=header.tensors, metadata=header.metadata, configs=_read_lone_config(folder)
         )
-    files = sorted(folder.glob("*.safetensors"))
+    files = [file for file in sorted(folder.glob("*.safetensors")) if not _CACHED.fullmatch(file.name)]
     if len(files) == 1:
         return open_checkpoint(files[0])
     if files:
@@ -107,7 +111,11 @@ def _open_flat_folder(folder: Path, half: bool) -> Checkpoint:
 
 
 def _no_weights(folder: Path, expected: str) -> InputError | FileFormatError:
-    pickled = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLED)
+    names = [file.name for file in folder.iterdir()]
+    if any(name in _RUN_STATES or _CACHED.fullmatch(name) for name in names):
+        remedy = "Wait for its end, or go on with it by `svd train` and --resume."
+        return InputError(explain(f"{expected} in {folder}", "a training run that has not written one yet", remedy))
+    pickled = sorted(name for name in names if name.endswith(_PICKLED))
     if pickled:
         remedy = "Pickles can run any code when opened and are never opened here: get the .safetensors files."
         return FileFormatError(explain(f"{expected} in {folder}", f"pickles only ({some_keys(pickled)})", remedy))

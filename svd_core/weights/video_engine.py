@@ -7,18 +7,26 @@ hold stays, and frames that do not move are not touched.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..autoencoder.autoencoder import Autoencoder
+from ..autoencoder.decoding import stream_clip
+from ..autoencoder.footprint import DecodePlan, choose_decode_plan
 from ..conditioning import assemble_vector, condition_values
+from ..config import ModelConfig
 from ..errors import InputError, WeightsMismatchError, explain
-from ..interpolation.cuts import colours
+from ..image_encoder.image_encoder import ImageEncoder
+from ..interpolation.alpha import colours_in, laid, lifted
+from ..interpolation.cuts import seen
 from ..interpolation.engines import Halving
+from ..memory import usable_bytes, with_leaner_retry
 from ..sampling import VDenoiser, clip_generator, draw, pure_noise, sample, solver_noise
 from ..sampling.noise import Stream
 from ..sampling.schedules import karras
@@ -35,59 +43,137 @@ _STEPS = 25
 _DEPTH = 2
 
 
+class Base(Protocol):
+    """What of a model an interpolator's frames go through; an `SvdModel` has it."""
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """Pictures to latents and back."""
+        ...
+
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """Pictures to the tokens the network attends to."""
+        ...
+
+    @property
+    def config(self) -> ModelConfig:
+        """Scale of the latents, defaults told to the network."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoBetween:
     """The frames between two frames, by an interpolator and the model its latents are of.
 
-    `steps` and `seed` are for the masked form, which samples; the residual form answers at once.
+    `steps` and `seed` are for the masked form, which samples; the residual form answers at once. `device` is where to
+    compute if that is not where the weights lie, `token_dtype` what the image encoder computes in if not in the dtype
+    of its weights (a host's layers bring theirs along). `on_work` is called ahead of every call of a network and may
+    end the work by an exception; `notices` says what went wrong and was mended.
     """
 
     network: VideoInterpolator
-    base: SvdModel
+    base: Base
     steps: int = _STEPS
     seed: int = 0
+    device: torch.device | None = None
+    token_dtype: torch.dtype | None = None
+    on_work: Callable[[], None] | None = None
+    notices: list[str] = field(default_factory=lambda: list[str]())
+
+    @property
+    def home(self) -> torch.device:
+        """Where it computes."""
+        return self.device or next(self.network.parameters()).device
 
     @torch.no_grad()
     def latents(self, pictures: Tensor) -> Tensor:
         """All latents `B T c h w`, scaled, between pictures `B 2 3 H W` in [-1, 1]; the keys' own at both ends."""
-        home = next(self.network.parameters())
-        base_dtype = next(self.base.autoencoder.parameters()).dtype
-        flat = pictures.flatten(0, 1).to(home.device)
-        keys = self.base.autoencoder.encode(flat.to(base_dtype)).unflatten(0, (-1, 2)).float()
-        tokens = self.base.image_encoder(flat).unflatten(0, (-1, 2)).to(home.dtype)
-        vector = self._vector(len(pictures)).to(home)
+        dtype = next(self.network.parameters()).dtype
+        flat = pictures.flatten(0, 1).to(self.home)
+        keys = self.encoded(flat).unflatten(0, (-1, 2))
+        self._working()
+        tokens = self.base.image_encoder(flat, dtype=self.token_dtype).unflatten(0, (-1, 2)).to(dtype)
+        vector = self._vector(len(pictures)).to(self.home, dtype)
         start, end = keys[:, 0], keys[:, 1]
         scale = self.base.config.autoencoder.scale_factor
+        self._working()
         if self.network.config.form == "masked":
             return self._sampled(start, end, tokens, vector)
         return self.network.between(start * scale, end * scale, tokens, vector)
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents `B T c h w` -> pixels `B T 3 H W`, nominally in [-1, 1]."""
-        autoencoder = self.base.autoencoder
-        unscaled = latents.to(next(autoencoder.parameters()).dtype) / self.base.config.autoencoder.scale_factor
-        return torch.stack([autoencoder.decode(clip, len(clip)).float() for clip in unscaled])
+    def encoded(self, pictures: Tensor) -> Tensor:
+        """Unscaled float32 latents `N c h w` of pictures `N 3 H W` in [-1, 1], one by one: large ones need the room."""
+        dtype = next(self.base.autoencoder.parameters()).dtype
+        parts: list[Tensor] = []
+        for picture in pictures.split(1):
+            self._working()
+            parts.append(self.base.autoencoder.encode(picture.to(self.home, dtype)).float())
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, home: torch.device | None = None) -> Tensor:
+        """Scaled latents `B T c h w` -> float32 pixels `B T 3 H W`, nominally in [-1, 1], on `home` or where they are.
+
+        As many frames together as the size of the machine's memory allows, in tiles where not even one fits.
+        """
+        plan = self.decode_plan(latents.shape[1], latents.shape[-2], latents.shape[-1])
+
+        def run(plan: DecodePlan) -> Tensor:
+            return torch.stack([self._decoded(clip, plan, home or latents.device) for clip in latents])
+
+        return with_leaner_retry("decoding", run, plan, plan.leaner(), self.notices.append)
+
+    def decode_plan(self, frames: int, height: int, width: int) -> DecodePlan:
+        """How a clip of latents of that size is decoded; by the size of the memory, never by what is free of it."""
+        usable, modules = usable_bytes(self.home), (self.network, self.base.autoencoder, self.base.image_encoder)
+        weights = sum(parameter.nbytes for module in modules for parameter in module.parameters())
+        return choose_decode_plan(
+            self.base.config.autoencoder,
+            frames=frames,
+            height=height,
+            width=width,
+            bytes_per_value=next(self.base.autoencoder.parameters()).dtype.itemsize,
+            room=None if usable is None else usable - weights,
+        )
+
+    def _decoded(self, latents: Tensor, plan: DecodePlan, home: torch.device) -> Tensor:
+        def progress(done: int, total: int) -> None:
+            self._working()
+
+        unscaled = latents.to(self.home) / self.base.config.autoencoder.scale_factor
+        pieces = stream_clip(
+            self.base.autoencoder,
+            unscaled,
+            len(latents),
+            chunk=plan.chunk,
+            tile=plan.tile,
+            progress=progress,
+        )
+        return torch.cat([piece.to(home) for piece in pieces])
 
     def __call__(self, first: Tensor, second: Tensor) -> list[Tensor]:
         """The frames between frames `H W C` in [0, 1]: the cross-fade plus what the network adds to it, decoded.
 
-        Alpha is cross-faded.
+        Alpha is cross-faded; the network sees transparent frames over grey.
         """
         height, width, channels = first.shape
-        device = next(self.network.parameters()).device
-        pair = torch.cat([colours(first), colours(second)]).to(device)
+        pair = torch.cat([seen(first), seen(second)]).to(self.home)
         padded = F.pad(pair, self._padding(height, width), mode="replicate") * 2 - 1
         made = self.latents(padded[None])
         faded = blend(made[:, 0], made[:, -1], made.shape[1])
-        added = (self.decode(made) - self.decode(faded))[0, 1:-1, :, :height, :width].permute(0, 2, 3, 1) / 2
+        # Together, so that both are decoded by one plan and what is the same in both cancels.
+        drawn, plain = self.decode(torch.cat([made, faded]), first.device)
+        added = (drawn - plain)[1:-1, :, :height, :width] / 2
+        one, two = (laid(frame.movedim(-1, 0)[None].float()) for frame in (first, second))
         frames: list[Tensor] = []
-        for index, change in enumerate(added.to(first.device), start=1):
-            frame = torch.lerp(first.float(), second.float(), index / (made.shape[1] - 1))
-            shown = 3 if channels >= 3 else 1
-            change = change if shown == 3 else change.mean(dim=-1, keepdim=True)
-            frame[..., :shown] = (frame[..., :shown] + change).clamp(0, 1)
-            frames.append(frame)
+        for index, change in enumerate(added, start=1):
+            frame = torch.lerp(one, two, index / (made.shape[1] - 1))
+            shown = colours_in(channels)
+            change = change if shown == len(change) else change.mean(dim=0, keepdim=True)
+            frame[:, :shown] = (frame[:, :shown] + change).clamp(0, 1)
+            frames.append(lifted(frame)[0].movedim(0, -1))
         return frames
 
     def _sampled(self, start: Tensor, end: Tensor, context: Tensor, vector: Tensor) -> Tensor:
@@ -99,6 +185,7 @@ class VideoBetween:
         noise = draw([clip_generator(seed, Stream.LATENT) for seed in seeds], shape).flatten(0, 1).to(start)
 
         def network(x: Tensor, c_noise: Tensor) -> Tensor:
+            self._working()
             level = c_noise.to(x.device).expand(count)
             return self.network.unet(x, level, context, vector.to(x), config.frames)
 
@@ -113,6 +200,10 @@ class VideoBetween:
         scale = self.base.config.autoencoder.scale_factor
         made[:, 0], made[:, -1] = start * scale, end * scale
         return made
+
+    def _working(self) -> None:
+        if self.on_work is not None:
+            self.on_work()
 
     def _vector(self, count: int) -> Tensor:
         """What training said about every clip: the base's own fps and motion bucket, keys without noise."""
@@ -154,9 +245,13 @@ def load_video_engine(
         else load_model(base or EMBEDDED, dtype=dtype or torch.float32, device=device)
     )
     check_base(stored, model, path)
-    between = VideoBetween(network=stored.model, base=model)
-    steps: Sequence[float] = torch.linspace(0, 1, stored.model.config.frames)[1:-1].tolist()
-    return Halving(f"svd:{path.stem}", between, steps, depth=_DEPTH)
+    return engine_of(VideoBetween(network=stored.model, base=model), path.stem)
+
+
+def engine_of(between: VideoBetween, name: str) -> Halving:
+    """An engine that knows the times of the network's frames and, asked twice, those between them."""
+    steps: Sequence[float] = torch.linspace(0, 1, between.network.config.frames)[1:-1].tolist()
+    return Halving(f"svd:{name}", between, steps, depth=_DEPTH, notices=between.notices)
 
 
 def check_base(stored: StoredInterpolator, model: SvdModel, path: Path) -> None:
@@ -175,7 +270,7 @@ def check_base(stored: StoredInterpolator, model: SvdModel, path: Path) -> None:
     raise WeightsMismatchError(
         explain(
             f"the model {path.name} was trained on, with latents {wanted}",
-            f"{model.config.name} with latents {latent_fingerprint(model)}",
+            f"{model.config.name} in {Path(model.report.source).name} with latents {latent_fingerprint(model)}",
             "Name its own model, or train an interpolator for this one: svd train interpolator --model FILE.",
         )
     )

@@ -26,10 +26,13 @@ from ..errors import (
     explain,
     some_keys,
 )
+from ..operations import TORCH, Operations
 from ..unet.interpolator import VideoInterpolator
 from .detect import find_places
+from .foreign import svd_relative
 from .keymaps import Place, Rule, unet_rules
 from .mapped import MappedFiles, apply_transform
+from .pickled import is_pickled
 from .reader import TensorInfo
 from .sizes import Shapes, unet_config
 from .source import Checkpoint, open_checkpoint
@@ -71,9 +74,15 @@ def save_interpolator(
 
 
 def load_interpolator_network(
-    path: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    operations: Operations = TORCH,
 ) -> StoredInterpolator:
     """Read an interpolator: a file of ours, a single file in the original names, or a folder in diffusers' names.
+
+    Blend factors keep their stored precision; `operations` is the namespace of the layers.
 
     Raises:
         InputError: no such file.
@@ -83,19 +92,48 @@ def load_interpolator_network(
         NumericsError: NaN or infinite weights.
     """
     checkpoint = open_checkpoint(Path(path))
-    told = checkpoint.metadata.get(INTERPOLATOR_KEY)
-    if told is not None:
-        config, base = _stored(told, checkpoint.path)
-        place = Place(_PREFIX, "sgm")
-    else:
-        config, place = _foreign(checkpoint)
-        base = None
-    model = VideoInterpolator(config, device="meta")
+    config, place, base = _identified(checkpoint)
+    model = VideoInterpolator(config, operations=operations, device="meta")
     model.load_state_dict(_weights(checkpoint, place, config, dtype, device), strict=True, assign=True)
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
             raise NumericsError(explain(f"finite weights in {path}", f"NaN or infinity in {name}", _REMEDY))
     return StoredInterpolator(model=model.requires_grad_(False).eval(), base=base, metadata=checkpoint.metadata)
+
+
+def is_video_interpolator(path: str | Path) -> bool:
+    """Whether a file's header says that it is a video interpolator, whole or not; RIFE's files are none.
+
+    Raises:
+        InputError, FileFormatError: nothing readable there.
+    """
+    path = Path(path)
+    if path.is_file() and is_pickled(path):
+        return False
+    checkpoint = open_checkpoint(path)
+    relative = svd_relative(checkpoint)
+    return INTERPOLATOR_KEY in checkpoint.metadata or (relative is not None and relative.family == "interpolator")
+
+
+def read_interpolator_config(path: str | Path) -> InterpolatorConfig:
+    """The config of an interpolator from its file's header, no weight read.
+
+    Raises:
+        InputError, FileFormatError, UnsupportedModelError, WeightsMismatchError: as in `load_interpolator_network`.
+    """
+    checkpoint = open_checkpoint(Path(path))
+    config, place, _ = _identified(checkpoint)
+    _rules(checkpoint, place, config)
+    return config
+
+
+def _identified(checkpoint: Checkpoint) -> tuple[InterpolatorConfig, Place, str | None]:
+    """Config, where its tensors lie, and the fingerprint of its base where the file says it."""
+    told = checkpoint.metadata.get(INTERPOLATOR_KEY)
+    if told is None:
+        return *_foreign(checkpoint), None
+    config, base = _stored(told, checkpoint.path)
+    return config, Place(_PREFIX, "sgm"), base
 
 
 def _stored(text: str, path: Path) -> tuple[InterpolatorConfig, str]:
@@ -142,9 +180,8 @@ def _foreign(checkpoint: Checkpoint) -> tuple[InterpolatorConfig, Place]:
     return dataclasses.replace(SVD_INTERPOLATOR if extra else FRAMER, unet=unet), place
 
 
-def _weights(
-    checkpoint: Checkpoint, place: Place, config: InterpolatorConfig, dtype: torch.dtype, device: torch.device | str
-) -> dict[str, Tensor]:
+def _rules(checkpoint: Checkpoint, place: Place, config: InterpolatorConfig) -> tuple[Rule, ...]:
+    """How the file's tensors become the network's, all of them accounted for."""
     rules = unet_rules(place, config.unet)
     inside = {name for name in checkpoint.tensors if name.startswith(place.prefix)}
     wanted = {name: shape for rule in rules for name, shape in zip(rule.sources, rule.shapes, strict=True)}
@@ -155,11 +192,22 @@ def _weights(
         found = f"{len(wrong)} missing or misshapen, {len(inside - known)} unknown"
         names = some_keys([*wrong, *sorted(inside - known)])
         raise WeightsMismatchError(explain(f"every tensor of {config.name}", f"{found} ({names})", _REMEDY))
+    return rules
+
+
+def _weights(
+    checkpoint: Checkpoint, place: Place, config: InterpolatorConfig, dtype: torch.dtype, device: torch.device | str
+) -> dict[str, Tensor]:
+    rules = _rules(checkpoint, place, config)
     with MappedFiles() as files:
         weights = {f"unet.{name}": tensor for rule in rules for name, tensor in _tensors(rule, checkpoint, files)}
         if config.form == "masked":
-            weights[_TOKEN] = _token(checkpoint.tensors[token], files, config.latent_channels)
-        return {name: tensor.to(device, dtype) for name, tensor in weights.items()}
+            weights[_TOKEN] = _token(checkpoint.tensors[place.prefix + _TOKEN], files, config.latent_channels)
+        # A rounded blend logit is worse than a rounded share.
+        return {
+            name: tensor.to(device) if name.endswith("mix_factor") else tensor.to(device, dtype)
+            for name, tensor in weights.items()
+        }
 
 
 def _tensors(rule: Rule, checkpoint: Checkpoint, files: MappedFiles) -> list[tuple[str, Tensor]]:

@@ -11,7 +11,8 @@ import sys
 from typing import Any
 
 from tests.browser.comfy import Comfy, session
-from tests.browser.examples import EXAMPLES, Example, Link
+from tests.browser.example_parts import Example, Link
+from tests.browser.examples import EXAMPLES
 from tests.host.server import ROOT
 
 TARGET = ROOT / "example_workflows"

@@ -21,6 +21,7 @@ def results(folder: str) -> dict[str, Any]:
     return {
         "two clips": two_clips(load(), module.CLIP_FRAMES),
         "partial": partial(load()),
+        "interpolator": interpolator(),
         "cast": cast_on_use(load()),
         "memory": memory(load().model),
         "folder": load(name="pipeline").report,
@@ -85,6 +86,33 @@ def partial(loaded: Any) -> dict[str, Any]:
     with torch.inference_mode():
         found["difference"] = difference(sample(model, noise, tokens, concat, {}), whole)
     return found
+
+
+def interpolator() -> dict[str, Any] | None:
+    """The embedded video interpolator whole and half loaded: what nobody casts, and how far its frames are apart."""
+    import torch
+
+    catalog = import_module(f"{pack_in_host.NAME}.nodes.catalog")
+    host = import_module(f"{pack_in_host.NAME}.nodes.host_interpolation")
+    engines = import_module(f"{pack_in_host.NAME}.svd_core.interpolation.engines")
+    file = catalog.find_interpolator(catalog.EMBEDDED)
+    if not file.exists():
+        return None
+    patcher, _ = host.load_for_host(file, catalog.find(catalog.EMBEDDED), "float32")
+    # Coarse patches: what is finer the autoencoder does not hold, and frames that hardly differ are only faded.
+    coarse = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(7))
+    first, second = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1).movedim(1, -1)
+
+    def made() -> Any:
+        with torch.inference_mode():
+            return next(patcher.model.engine(patcher.load_device).between([engines.Gap(first, second, (0.5,))]))
+
+    host.host_engine(patcher, 64, 64)
+    whole = made()
+    patcher.detach()
+    patcher.patch_model(device_to=patcher.load_device, lowvram_model_memory=patcher.model_size() // 2)
+    found = {"unmanaged": sorted(unmanaged(patcher.model)), "is partial": bool(patcher.model.model_lowvram)}
+    return {**found, "difference": difference(made(), whole), "added": difference(whole, (first + second) / 2)}
 
 
 def unmanaged(model: Any) -> set[str]:

@@ -27,6 +27,14 @@ def test_a_partial_load_leaves_every_weight_cast_on_use(results: dict[str, Any])
     assert all(partial[f"{part} is partial"] for part in ("model", "vae", "clip"))
 
 
+def test_a_video_interpolator_is_moved_in_parts_like_any_model(results: dict[str, Any]) -> None:
+    found = results["interpolator"]
+    if found is None:
+        pytest.skip("this source tree holds no embedded interpolator")
+    assert found["is partial"] and found["unmanaged"] == ["class_embedding", "mix_factor", "weight"]
+    assert found["difference"] <= 1e-5 < 1e-3 < found["added"]
+
+
 def test_a_patched_weight_that_was_left_behind_still_counts(results: dict[str, Any]) -> None:
     assert results["partial"]["effect"] > 1e-3, "the patch does nothing at all"
     assert results["partial"]["difference"] <= 1e-5

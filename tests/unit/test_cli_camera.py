@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from svd_core.camera.stack import Move, join
 from svd_core.camera.stack_text import parse_moves, to_json
 from svd_core.cli.camera import add_camera, camera_of, depth_of, finder_of
 from svd_core.config import NANO
-from svd_core.errors import InputError, SvdError
+from svd_core.errors import InputError, NumericsError, SvdError
 from svd_core.video_io import read_metadata
-from tests.command_line import picture, run_here, small_checkpoint
+from svd_core.weights.lora import load_camera_lora
+from tests.command_line import assert_refused, picture, run_here, small_checkpoint
 from tests.loras import lora_file, random_pairs, spelled, targets_of
 
 
@@ -52,6 +54,24 @@ def test_a_colon_may_belong_to_the_file(lora: Path, tmp_path: Path) -> None:
     odd.write_bytes(lora.read_bytes())
     (move,) = camera_of(options(f"--camera-lora={odd}")).moves
     assert move.speed == 1.0 and move.lora is not None and move.lora.matched > 0
+
+
+@pytest.mark.parametrize(("value", "half"), [(float("nan"), "lora_up"), (float("inf"), "lora_down")])
+def test_a_lora_of_nan_is_bad_input(
+    value: float, half: str, lora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = load_file(lora)
+    name = next(name for name in tensors if half in name)
+    tensors[name][0, 0] = value
+    save_file(tensors, lora)
+    (tmp_path / "camera.json").write_text(json.dumps({"version": 1, "moves": [{"lora": "pan"}]}))
+    image = picture(tmp_path / "cat.png")
+    for words in (("--camera-lora", f"{lora}:0.5"), ("--camera", tmp_path / "camera.json")):
+        outcome = run_here(capsys, "animate", image, "-o", tmp_path / "out.mp4", *words)
+        assert_refused(outcome, f"finite weights in {lora.name}; found NaN or infinity in {name}. The file is damaged")
+    with pytest.raises(NumericsError):
+        load_camera_lora(lora)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_a_camera_file_brings_its_parts_and_its_loras(lora: Path, tmp_path: Path) -> None:
@@ -97,6 +117,9 @@ def test_a_directed_clip_says_how_it_was_made(tmp_path: Path, capsys: pytest.Cap
     assert [move["preset"] for move in recorded] == ["pan_left", "truck_right"] and recorded[1]["frames"] == [1, 3]
     deep = made("truck.mp4", "--camera", "truck_right:5", "--depth", tmp_path / "depth.png")
     assert "planar" not in deep.err + deep.out
+    assert "third of the view" not in outcome.err + deep.err
+    far = made("far.mp4", "--camera", "pan_left:500")
+    assert "Expected a camera on whose way at least a third of the view" in far.err and "haze" in far.err
     made("plain.mp4")
     assert len({(tmp_path / f"{name}.mp4").read_bytes() for name in ("pan", "truck", "plain")}) == 3
 

@@ -51,6 +51,22 @@ def test_two_pictures(model: Path, keys: list[Path], tmp_path: Path, capsys: pyt
     assert not list(tmp_path.glob("*.gaps"))
 
 
+def test_a_file_for_segments_is_found_before_the_work(
+    keys: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gaps").write_text("a file", encoding="utf-8")
+    for place in (tmp_path / "gaps", keys[2]):
+        outcome = run_here(
+            capsys, "in-between", *keys[:2], "-o", tmp_path / "x.mp4", "--model", "none", "--segments", place
+        )
+        assert_refused(
+            outcome, f"Expected --segments as a folder for finished gaps; found the file {place}. Name a folder"
+        )
+    below = run_here(capsys, "in-between", *keys[:2], "-o", tmp_path / "x.mp4", "--segments", tmp_path / "gaps" / "new")
+    assert_refused(below, "Expected a possible file name")
+    assert not (tmp_path / "x.mp4").exists()
+
+
 def test_a_loop(model: Path, keys: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "loop.webp"
     outcome = run_here(capsys, "in-between", keys[0], "-o", out, "--model", model, "--loop", "--no-keep-ends")

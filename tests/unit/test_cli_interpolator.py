@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,11 @@ from svd_core.cli.main import main
 from svd_core.training import interpolator, interpolator_loop
 from svd_core.training import loop as loop_module
 from svd_core.training.export import export
+from svd_core.training.interpolator_loop import InterpolatorTrainer
+from svd_core.training.loop import Report
 from svd_core.training.networks import start
 from svd_core.video_io import iter_frames, write_frames
+from svd_core.weights.build import load_model
 from svd_core.weights.video_interpolators import load_interpolator_network
 from tests.command_line import assert_refused, run_here
 from tests.interpolation_scenes import scene
@@ -34,11 +38,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_trained_then_used(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few worlds, few clips to score, and a state saved after every step."""
     monkeypatch.setattr(interpolator_loop, "_CHUNK", 2)
     monkeypatch.setattr(interpolator_loop, "_MOST_ERROR", float("inf"))
     monkeypatch.setattr(loop_module, "_BASIS_CLIPS", 4)
     monkeypatch.setattr(interpolator.InterpolatorOptions.__init__, "__kwdefaults__", _few_clips())
+    for form, stage in interpolator_loop.RECIPE.items():
+        few = dataclasses.replace(stage, batch=2, refresh=1, window=(1, 2))
+        monkeypatch.setitem(interpolator_loop.RECIPE, form, few)
+
+
+@pytest.mark.usefixtures("short")
+def test_trained_then_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = folder / "base.safetensors"
     words = ["train", "interpolator", "--out", folder / "run", "--model", base, "--steps", "1", "--json"]
     trained = run_here(capsys, *words)
@@ -62,7 +75,60 @@ def test_trained_then_used(folder: Path, capsys: pytest.CaptureFixture[str], mon
 
 def _few_clips() -> dict[str, object]:
     defaults = dict(interpolator.InterpolatorOptions.__init__.__kwdefaults__ or {})
-    return {**defaults, "scored_clips": 1}
+    return {**defaults, "scored_clips": 1, "save_seconds": 0.0}
+
+
+@pytest.mark.usefixtures("short")
+def test_the_papers_form_is_trained_resumed_and_used(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps from the base's own UNet; stopped after the second, the same file; frames sampled by it."""
+    base = folder / "base.safetensors"
+    words = ["train", "interpolator", "--form", "masked", "--model", base, "--steps", "3", "--json"]
+    whole = run_here(capsys, *words, "--out", folder / "masked")
+    assert whole.code == 0, whole.err
+    observed = interpolator._Observer.__call__
+
+    def interrupted(self: interpolator._Observer, trainer: InterpolatorTrainer, report: Report) -> None:
+        observed(self, trainer, report)
+        if report.step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interpolator._Observer, "__call__", interrupted)
+        assert run_here(capsys, *words, "--out", folder / "stopped").code == 130
+    assert not (folder / "stopped" / interpolator.INTERPOLATOR_NAME).exists()
+    resumed = run_here(
+        capsys,
+        "train",
+        "interpolator",
+        "--form",
+        "masked",
+        "--model",
+        base,
+        "--resume",
+        "--json",
+        "--out",
+        folder / "stopped",
+    )
+    assert resumed.code == 0, resumed.err
+    files = [Path(json.loads(done.out)["model"]) for done in (whole, resumed)]
+    one, two = (load_interpolator_network(file).model.state_dict() for file in files)
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert bool(one["mask_token"].any()), "the mask token learns"
+    assert not torch.equal(one["unet.out.2.weight"], load_model(base, dtype=torch.float32).unet.out[2].weight)
+
+    used = ["interpolate", folder / "clip", folder / "sampled", "--engine", f"svd:{files[0]}", "--base", base, "--json"]
+    made = run_here(capsys, *used, "--factor", "4")
+    assert made.code == 0, made.err
+    frames, source = list(iter_frames(folder / "sampled")), list(iter_frames(folder / "clip"))
+    assert len(frames) == 9 and torch.equal(frames[4], source[1])
+    assert (frames[2] - torch.lerp(source[0], source[1], 0.5)).abs().mean() > 1e-3, "sampled, not faded"
+    # Another form in the same folder is another run.
+    other = run_here(
+        capsys, "train", "interpolator", "--model", base, "--resume", "--steps", "3", "--out", folder / "stopped"
+    )
+    assert_refused(other, "another config")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from svd_core.cli.train_camera import RANKS
 from svd_core.weights.lora import load_camera_lora
 from tests.command_line import assert_refused, run_here, small_checkpoint
 from tests.unit.test_training_camera_sources import photos
@@ -65,3 +66,13 @@ def test_what_cannot_be_is_refused(
 def test_the_bench_refuses_files_without_a_move(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run_here(capsys, "bench", "camera", "--lora", folder / "none.safetensors", "--out", folder / "b")
     assert outcome.code == 2 and "none.safetensors" in outcome.err
+
+
+def test_the_rank_has_the_range_that_help_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_here(capsys, "train", "--help")
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"width of the LoRA, {RANKS[0]} to {RANKS[1]};" in told
+    for rank in (RANKS[0] - 1, RANKS[1] + 1):
+        outcome = run_here(capsys, "train", "camera", "--preset", "pan_left", "--rank", str(rank))
+        assert_refused(outcome, f"--rank as a whole number in {RANKS[0]} .. {RANKS[1]}")

@@ -13,7 +13,7 @@ from svd_core.errors import InputError
 from svd_core.types import Frames
 from svd_core.video_io import codecs, read_clip, read_metadata, write_clip
 from svd_core.video_io.codecs import QUALITIES, Encoding, encoder_for
-from tests.unit.test_video_io import psnr, smooth_clip
+from tests.smooth_clips import psnr, smooth_clip
 
 # Measured 36 dB and more at `high`.
 FLOOR = 33.0

@@ -19,6 +19,7 @@ LEVELS: dict[str, int] = {
     "config": 0,
     "types": 0,
     "operations": 0,
+    "seeds": 0,
     "sinusoid": 0,
     "inplace": 0,
     "attention": 1,

@@ -221,6 +221,15 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(model: Networks, to
         in_between(model, pictures(2), on_step=never, **told)
 
 
+def test_pictures_that_are_none_are_refused_by_name(model: Networks) -> None:
+    """A batch in place of a picture would shift all that follow; NaN would end in noise."""
+    one, two, three = pictures(3)
+    with pytest.raises(InputError, match="one picture each; found 2 in the one numbered 1"):
+        in_between_clip(model, [one, torch.stack([two, three])], settings())
+    with pytest.raises(InputError, match="image values"):
+        in_between_clip(model, [one, two * float("nan")], settings())
+
+
 def test_a_model_that_goes_round_objects_is_refused() -> None:
     with pytest.raises(InputError, match="goes by motion"):
         in_between(random_model(SMALL_ORBIT), pictures(2))

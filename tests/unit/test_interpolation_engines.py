@@ -14,7 +14,7 @@ from torch import Tensor
 import svd_core
 from svd_core.errors import OutOfMemoryError
 from svd_core.interpolation import Plan, retime
-from svd_core.interpolation.engines import Gap, Halving
+from svd_core.interpolation.engines import Blend, Engine, Flow, Gap, Halving
 from svd_core.interpolation.learned import LearnedEngine
 from svd_core.types import Frames
 from svd_core.weights import load_interpolator
@@ -71,6 +71,62 @@ def test_any_size_and_channels_at_exact_times(channels: int, batch: int) -> None
     made = shown_by(engine_of(Mixer(), batch), given, plan)
     assert made.shape == (13, *SIZE, channels)
     torch.testing.assert_close(made, shown_by("blend", given, plan))
+
+
+ENGINES = ("mixer", "rife", "flow", "blend")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "rife":
+        save_file(weights(recorded()["4.17 lite"].shapes), tmp_path / "rife.safetensors")
+        return load_interpolator(tmp_path / "rife.safetensors")
+    return engine_of(Mixer()) if request.param == "mixer" else Flow() if request.param == "flow" else Blend()
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_hidden_colours_colour_nothing(engine: Engine, channels: int) -> None:
+    """A frame whose subject is cut out gives the same whatever stands in its hidden pixels, and no fringe."""
+    colours = clip(2, 3)[..., : channels - 1]
+    rows, columns = torch.meshgrid(torch.arange(50) - 25.0, torch.arange(70) - 30.0, indexing="ij")
+    alpha = torch.stack([(18.5 - torch.hypot(rows, columns - shift)).clamp(0, 1) for shift in (0, 3)])[..., None]
+
+    def made(hidden: Tensor) -> Tensor:
+        one, two = (torch.cat((torch.where(a > 0, c, hidden), a), dim=-1) for c, a in zip(colours, alpha, strict=True))
+        return next(engine.between([Gap(one, two, (0.4,))]))
+
+    black, white = made(torch.zeros(())), made(torch.ones(()))
+    assert torch.equal(black, white)
+    seen = black[..., -1:] > 0.05
+    assert 0.05 < float(seen.float().mean()) < 0.5, "nothing to look at"
+    # What is seen are mixtures of seen colours: none darker or brighter than all of them (bicubic reading rings a bit).
+    shown = torch.cat([frame[a[..., 0] > 0] for frame, a in zip(colours, alpha, strict=True)])
+    low, high = shown.amin(), shown.amax()
+    inner = black[..., :-1][seen.expand_as(black[..., :-1])]
+    assert low - 0.02 <= inner.amin() and inner.amax() <= high + 0.02
+
+
+def test_opaque_frames_are_made_as_frames_without_alpha(engine: Engine) -> None:
+    given = clip(2, 3)
+    one, two = (torch.cat((frame, torch.ones(*SIZE, 1)), dim=-1) for frame in given)
+    (plain,), (opaque,) = (engine.between([Gap(*pair, (0.4,))]) for pair in (tuple(given), (one, two)))
+    torch.testing.assert_close(opaque[..., :3], plain, atol=1e-6, rtol=0)
+    torch.testing.assert_close(opaque[..., 3], torch.ones(SIZE), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_flow_follows_a_change_of_light_in_any_channels(channels: int) -> None:
+    """Half seen pixels take half of what the light adds; grey stays one channel."""
+    count = channels - 1 if channels % 2 == 0 else channels
+    shown = scene("translate", 1, SIZE)
+    first, second = shown.at(0)[..., :count], (shown.at(1) * 0.7 + 0.1)[..., :count]
+    if channels % 2 == 0:
+        alpha = torch.full((*SIZE, 1), 0.5)
+        first, second = (torch.cat((frame, alpha), dim=-1) for frame in (first, second))
+    made = next(Flow().between([Gap(first, second, (0.5,))]))
+    truth = (shown.at(0.5) * 0.85 + 0.05)[..., :count]
+    assert made.shape == (*SIZE, channels)
+    assert float((made[..., :count] - truth).abs().mean()) < 0.01
 
 
 def test_pairs_and_times_are_batched_and_frames_encoded_once() -> None:

@@ -63,6 +63,27 @@ def test_modes_and_alpha(node: Any) -> None:
     assert run(node, images(1), factor=4.0)[2] == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"source_fps": 0.0}, "`source_fps` above 0; found 0"),
+        ({"source_fps": -7.0}, "`source_fps` above 0; found -7"),
+        ({"source_fps": float("nan")}, "`source_fps` above 0; found nan"),
+        ({"factor": float("inf")}, "`factor` above 0; found inf"),
+        ({"mode": "fps", "fps": 0.0}, "`fps` above 0"),
+        ({"mode": "times", "times": " , "}, "`times` in mode times; found an empty list"),
+        ({"mode": "rate"}, "mode"),
+        ({"pairs": "0-9999999"}, "at most 1000000 frames"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    node: Any, pack: tuple[FakeHost, Any], changes: dict[str, Any], words: str
+) -> None:
+    """Connected inputs are not held to what the widgets allow."""
+    with pytest.raises(pack[1]("svd_core.errors").InputError, match=words):
+        run(node, images(), **changes)
+
+
 def test_a_smaller_flow_is_another_one(node: Any) -> None:
     whole, half = (run(node, images(), engine="flow", flow_scale=scale)[0] for scale in (1.0, 0.5))
     assert torch.equal(whole[::2], half[::2]) and not torch.equal(whole, half)

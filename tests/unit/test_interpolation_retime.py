@@ -123,6 +123,23 @@ def test_pairs_are_left_alone_on_request() -> None:
     assert new == [False, False, False, True, False, False, False]
 
 
+def test_there_and_back_is_the_same_both_ways() -> None:
+    """Pairs left alone, cuts and dropped frames are told of the source, whichever way they are walked."""
+    frames = clip(4)
+    for pair in range(3):
+        plan = Plan(factor=Fraction(2), loop="ping-pong", pairs=frozenset({pair}))
+        new = run(frames, plan, engine="blend")[1]
+        assert [index for index in range(1, 12, 2) if not new[index]] == [2 * pair + 1, 11 - 2 * pair]
+    two_shots = torch.cat((clip(3), torch.stack([scene("translate", 9, SIZE).at(at / 4) for at in range(2)])))
+    assert run(two_shots, Plan(loop="ping-pong"), engine="blend")[2].cuts == [3]
+    closed = run(two_shots, Plan(loop="close"), engine="blend")[2]
+    assert closed.cuts == [3, 0], "the first shot begins anew at frame 0"
+    # Frames 0, 2 and, on the way back, 2 again.
+    assert run(frames, Plan(factor=Fraction(1, 2), loop="ping-pong"), engine="nearest")[2].dropped == 2
+    assert run(frames, Plan(factor=Fraction(1, 2), loop="close"), engine="nearest")[2].dropped == 2
+    assert run(frames, Plan(loop="ping-pong"), engine="nearest")[2].dropped == 0
+
+
 def test_animation_on_twos_moves_smoothly() -> None:
     drawings = clip(4)
     twos = drawings.repeat_interleave(2, dim=0)
@@ -153,6 +170,9 @@ def test_dropped_frames_are_exact_and_told() -> None:
     made, new, report = run(frames, Plan(factor=Fraction(1, 2)))
     assert torch.equal(made, frames[::2]) and not any(new)
     assert report.dropped == 4 and "below the source's: 4" in " ".join(report.lines())
+    # An ease is faster in the middle than the source is.
+    report = run(frames, Plan(factor=Fraction(1), ease="in-out"), engine="nearest")[2]
+    assert report.frames == 9 and report.dropped > 0 and "too fast to show all" in " ".join(report.lines())
     # At 0, 1.5 and 3 all four frames are shown or give motion.
     for engine in ("blend", "nearest"):
         assert run(frames[:4], Plan(factor=Fraction(2, 3)), engine=engine)[2].dropped == int(engine == "nearest")

@@ -11,19 +11,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from svd_core.autoencoder.footprint import DecodePlan, decode_bytes
 from svd_core.config import InterpolatorConfig
 from svd_core.errors import FileFormatError, InputError, NumericsError, UnsupportedModelError, WeightsMismatchError
 from svd_core.interpolation import Gap
+from svd_core.interpolation.engines import Blend
 from svd_core.training.interpolator_clips import held_out
 from svd_core.training.interpolator_trials import clip_size
 from svd_core.unet.interpolator import VideoInterpolator, blend
-from svd_core.weights import inspect
+from svd_core.weights import inspect, video_engine
 from svd_core.weights.build import SvdModel, load_model
 from svd_core.weights.fingerprint import latent_fingerprint
 from svd_core.weights.keymaps import Place, unet_rules
 from svd_core.weights.mapped import apply_transform
 from svd_core.weights.save import save_model
-from svd_core.weights.video_engine import EMBEDDED_INTERPOLATOR, VideoBetween, load_video_engine
+from svd_core.weights.video_engine import EMBEDDED_INTERPOLATOR, VideoBetween, engine_of, load_video_engine
 from svd_core.weights.video_interpolators import load_interpolator_network, save_interpolator
 from tests.models import SMALL, random_model
 from tests.tiny import randomise_
@@ -159,7 +161,7 @@ def _frames(height: int = 24, width: int = 32, channels: int = 3) -> tuple[Tenso
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_an_engine_that_adds_nothing_fades(base: SvdModel, tmp_path: Path, channels: int) -> None:
-    """Any size, grey and alpha: with a silent network every frame is the cross-fade of the frames themselves."""
+    """Any size, grey and alpha: with a silent network every frame is the cross-fade of what is seen of the frames."""
     silent = _random(RESIDUAL)
     for parameter in silent.unet.out[2].parameters():
         parameter.data.zero_()
@@ -170,7 +172,8 @@ def test_an_engine_that_adds_nothing_fades(base: SvdModel, tmp_path: Path, chann
     made = list(load_video_engine(path, base=base).between([Gap(first, second, times)]))
     for time, frame in zip(times, made, strict=True):
         assert frame.shape == first.shape
-        assert torch.allclose(frame, torch.lerp(first, second, time), atol=1e-6)
+        (faded,) = Blend().between([Gap(first, second, (time,))])
+        assert torch.allclose(frame, faded, atol=1e-5)
 
 
 def test_an_engine_adds_what_the_network_says(base: SvdModel, tmp_path: Path) -> None:
@@ -215,9 +218,77 @@ def test_the_masked_form_samples_from_its_seed(base: SvdModel) -> None:
         VideoBetween(network=_random(MASKED), base=base, steps=2, seed=seed).latents(pictures) for seed in (1, 1, 2)
     )
     assert first.shape == (1, 5, 8, 6, 8) and torch.equal(first, again)
-    keys = base.autoencoder.encode(pictures[0]) * SMALL.autoencoder.scale_factor
-    assert torch.equal(first[0, [0, -1]], keys)
+    keys = torch.cat([base.autoencoder.encode(picture) for picture in pictures[0].split(1)])
+    assert torch.equal(first[0, [0, -1]], keys * SMALL.autoencoder.scale_factor)
     assert not torch.allclose(first[:, 1:-1], other[:, 1:-1], atol=1e-2)
+
+
+def test_large_pictures_are_decoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for one frame, or for less: one frame at a time, one picture encoded at a time, all but the same pixels."""
+    nano = load_model("nano", dtype=torch.float32)
+    between = VideoBetween(network=load_interpolator_network(EMBEDDED_INTERPOLATOR).model, base=nano)
+    pixels = held_out(3, 1, "fast", clip_size(between)).pixels
+    height, width = pixels.shape[-2:]
+    pair = (pixels[0, [0, -1]].movedim(1, -1) + 1) / 2
+    fed: list[int] = []
+
+    def counted(module: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
+        fed.append(len(given[0]))
+
+    nano.autoencoder.decoder.conv_in.register_forward_pre_hook(counted)
+    encoded: list[int] = []
+    nano.autoencoder.encoder.register_forward_pre_hook(lambda _, given: encoded.append(len(given[0])))
+    whole = between(pair[0], pair[1])
+    assert fed == [5, 5] and encoded == [1, 1], "the clip with the change, and the plain fade"
+
+    cell = nano.config.autoencoder.downsampling
+    one = decode_bytes(
+        nano.config.autoencoder, chunk=1, tile=None, height=height // cell, width=width // cell, bytes_per_value=4
+    )
+    weights = sum(
+        value.nbytes for part in (between.network, nano.autoencoder, nano.image_encoder) for value in part.parameters()
+    )
+    for room, tile in ((one, None), (one - 1, 48)):
+        monkeypatch.setattr(video_engine, "usable_bytes", lambda _, room=room: weights + room)
+        assert between.decode_plan(5, height // cell, width // cell) == DecodePlan(chunk=1, tile=tile)
+    fed.clear()
+    parts = between(pair[0], pair[1])
+    assert set(fed) == {1} and len(fed) == 20, "measured once, decoded once"
+    added = [frame - torch.lerp(pair[0], pair[1], index / 4) for index, frame in enumerate(whole, start=1)]
+    apart = [one - other for one, other in zip(whole, parts, strict=True)]
+    assert 0 < float(torch.stack(apart).norm() / torch.stack(added).norm()) < 0.02
+    assert not between.notices
+
+
+def test_memory_that_runs_out_is_mended_for_both_clips(base: SvdModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    between, plans = VideoBetween(network=_random(RESIDUAL), base=base), list[int]()
+    stream = video_engine.stream_clip
+
+    def fails_once(*given: object, **named: object) -> object:
+        plans.append(named["chunk"])  # type: ignore[arg-type]
+        if len(plans) == 2:
+            raise RuntimeError("CUDA out of memory")
+        return stream(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(video_engine, "stream_clip", fails_once)
+    frames = between(*_frames())
+    assert plans == [5, 5, 1, 1] and len(frames) == 3
+    assert "Memory ran out while decoding" in between.notices[0]
+    assert engine_of(between, "own").notices is between.notices
+
+
+def test_work_can_be_ended_between_the_calls_of_the_networks(base: SvdModel) -> None:
+    calls: list[int] = []
+
+    def stop() -> None:
+        calls.append(len(calls))
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+
+    between = VideoBetween(network=_random(MASKED), base=base, on_work=stop)
+    with pytest.raises(KeyboardInterrupt):
+        between(*_frames())
+    assert len(calls) == 8
 
 
 @pytest.mark.skipif(not EMBEDDED_INTERPOLATOR.is_file(), reason="no interpolator is shipped")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,14 +15,43 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from svd_core.config import InterpolatorConfig
+from svd_core.interpolation import Plan, retime
+from svd_core.unet.interpolator import VideoInterpolator
+from svd_core.weights.fingerprint import latent_fingerprint
+from svd_core.weights.save import save_model
+from svd_core.weights.video_engine import load_video_engine
+from svd_core.weights.video_interpolators import save_interpolator
 from tests.fake_host import FakeHost, on_fake_host
 from tests.interpolation_scenes import scene
+from tests.models import SMALL, random_model
 from tests.rife import frames, recorded, weights
+from tests.tiny import randomise_
 from tests.unit.test_interpolation_node import SETTINGS
 
 FILE = "flownet.pth"
 SIZE = (50, 70)
 Loaded = tuple[FakeHost, Any]
+
+
+def casting(kind: type[nn.Module]) -> type[nn.Module]:
+    """A layer that brings its weights to the dtype of its input, as the host's do."""
+
+    class Casting(kind):  # type: ignore[misc, valid-type]
+        def forward(self, x: Tensor, *rest: Any) -> Tensor:
+            own = dict(self._parameters)
+            cast = {name: None if one is None else nn.Parameter(one.to(x.dtype), False) for name, one in own.items()}
+            self._parameters.update(cast)
+            try:
+                return kind.forward(self, x, *rest)
+            finally:
+                self._parameters.update(own)
+
+    return Casting
+
+
+LAYERS = ("Linear", "Conv2d", "Conv3d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
+CASTING = SimpleNamespace(**{name: casting(getattr(nn, name)) for name in LAYERS})
 
 
 class Patcher:
@@ -56,9 +87,10 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     )
     host.register_folder = lambda name: host.folder_paths.add_model_folder_path(name, str(folder / name))
     host.add_routes = lambda routes: None
-    host.ModelPatcher, host.cast_on_use = Patcher, nn
+    host.ModelPatcher, host.cast_on_use = Patcher, CASTING
     host.management.get_torch_device = host.management.unet_offload_device = lambda: torch.device("cpu")
     host.management.should_use_fp16 = lambda device: False
+    host.management.vae_dtype = lambda device, allowed: allowed[-1]
     module("nodes.catalog").register_interpolators()
     for place in ("frame_interpolation", "rife", "custom_nodes/ComfyUI-Frame-Interpolation/ckpts/rife"):
         (folder / place).mkdir(parents=True)
@@ -67,6 +99,18 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     save_file(tensors, folder / "rife" / "other.safetensors")
     torch.save(tensors, folder / "custom_nodes/ComfyUI-Frame-Interpolation/ckpts/rife" / "rife49.pth")
     (folder / "rife" / "notes.txt").write_text("not a model")
+    save_interpolator(
+        small_network(),
+        folder / "frame_interpolation" / "own.safetensors",
+        base=latent_fingerprint(random_model(SMALL)),  # type: ignore[arg-type]
+        metadata={},
+        dtype=torch.float32,
+    )
+    for kind in ("checkpoints", "diffusers"):
+        known[kind].append(str(folder / kind))
+        (folder / kind).mkdir()
+    for name, seed in (("small.safetensors", 0), ("another.safetensors", 9)):
+        save_model(random_model(SMALL, seed), folder / "checkpoints" / name)  # type: ignore[arg-type]
     odd = {name: tensor for name, tensor in tensors.items() if not name.startswith("block3.")}
     save_file(odd, folder / "rife" / "odd.safetensors")
     return host, module
@@ -76,6 +120,13 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 def patcher(pack: Loaded) -> Any:
     node = pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
     return node.execute(FILE, "auto", "1", 1).result[0]
+
+
+def small_network() -> VideoInterpolator:
+    unet = dataclasses.replace(SMALL.unet, in_channels=17)
+    network = VideoInterpolator(InterpolatorConfig(name="residual", form="residual", unet=unet))
+    randomise_(network, seed=4)
+    return network.eval().requires_grad_(False)
 
 
 def images(count: int = 3, channels: int = 3) -> Tensor:
@@ -91,7 +142,8 @@ def interpolate(pack: Loaded, given: Tensor, **changes: Any) -> tuple[Any, ...]:
 
 def test_files_are_listed_wherever_artists_have_them(pack: Loaded) -> None:
     catalog = pack[1]("nodes.catalog")
-    assert catalog.interpolator_names() == [FILE, "odd.safetensors", "other.safetensors", "rife49.pth"]
+    listed = [FILE, "own.safetensors", "odd.safetensors", "other.safetensors", "rife49.pth", "nano (embedded)"]
+    assert catalog.interpolator_names() == listed
     assert catalog.find_interpolator("rife49.pth").parent.name == "rife"
     assert {f"frame_interpolation: {FILE}", "rife: odd.safetensors", "rife: rife49.pth"} <= set(catalog.file_names())
     assert not any("notes" in name for name in catalog.file_names())
@@ -154,6 +206,92 @@ def test_our_model_answers_the_host_s_calls(patcher: Any) -> None:
     assert network.pad_align == 32 and network.memory_used_forward((7, 64, 96, 3), torch.float16) == 300 * 64 * 96 * 2
 
 
+def video_model(pack: Loaded, name: str = "own.safetensors", base: str = "small.safetensors") -> tuple[Any, str]:
+    node = pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
+    return node.execute(name, "auto", "1", 1, base=base).result
+
+
+def test_the_paper_s_network_makes_the_frames_of_svd_interpolate(pack: Loaded) -> None:
+    patcher, report = video_model(pack)
+    assert "own.safetensors: video interpolator of small, 3 frames between two, drawn in one step" in report
+    assert "padded to multiples of 8" in report
+    given = images(3, 4)
+    pack[0].loaded.clear()
+    made, fps, count, _, told = interpolate(pack, given, factor=4.0, engine_model=patcher, cut_guard="off")
+    assert (fps, count) == (32.0, 9) and "New frames by svd:own." in told
+    engine = load_video_engine(
+        pack[1]("nodes.catalog").find_interpolator("own.safetensors"),
+        base=pack[1]("nodes.catalog").find("small.safetensors"),
+    )
+    expected = list(retime(given, 3, Plan(factor=Fraction(4)), engine=engine, cut_guard="off"))
+    torch.testing.assert_close(made, torch.stack([frame.pixels for frame in expected]), atol=1e-5, rtol=0)
+    assert torch.equal(made[4], given[1]) and (made[2] - torch.lerp(given[0], given[1], 0.5)).abs().mean() > 1e-3
+    # 50x70 are padded to 56x72, latents of 14x18; the decoder takes all five frames at once.
+    channels = 3 * SMALL.autoencoder.channels[0] + 2 * SMALL.autoencoder.channels[1]
+    assert pack[0].loaded == [9 * 56 * 72 * channels * 4]
+
+
+def test_the_embedded_one_needs_no_file(pack: Loaded) -> None:
+    patcher, report = video_model(pack, "nano (embedded)", "nano (embedded)")
+    assert "nano_interpolator.safetensors: video interpolator of nano" in report and "made for 64x64" in report
+    given = torch.rand(2, 16, 24, 3, generator=torch.Generator().manual_seed(1))
+    made = interpolate(pack, given, factor=4.0, engine_model=patcher, cut_guard="off")
+    assert made[2] == 5 and "New frames by svd:nano_interpolator." in made[4]
+    assert patcher.model.get_dtype() == torch.float32
+    # The host counts, moves and frees what lies on the patcher: all three networks, and not the base's UNet.
+    parts = {name.split(".")[0] for name in patcher.model.state_dict()}
+    assert parts == {"network", "autoencoder", "image_encoder"}
+
+
+def test_a_base_it_does_not_belong_to_is_refused(pack: Loaded) -> None:
+    errors = pack[1]("svd_core.errors")
+    told = r"the model own.safetensors was trained on.*in another.safetensors.*Name its own model"
+    with pytest.raises(errors.WeightsMismatchError, match=told):
+        video_model(pack, base="another.safetensors")
+    with pytest.raises(errors.WeightsMismatchError, match=r"nano_interpolator.safetensors was trained on"):
+        video_model(pack, "nano (embedded)")
+    node = pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
+    assert node.validate_inputs("own.safetensors", "auto", "1", "small.safetensors") is True
+    assert "no 'gone.safetensors'" in node.validate_inputs("own.safetensors", base="gone.safetensors")
+    assert node.validate_inputs(FILE, base=None) is True
+    known = {
+        node.fingerprint_inputs("own.safetensors", base=base, dtype="auto")
+        for base in ("small.safetensors", "another.safetensors", None)
+    }
+    assert len(known) == 3
+
+
+def test_the_host_s_own_node_may_call_it(pack: Loaded) -> None:
+    """Rows of one pair are drawn together; each is what the engine makes."""
+    patcher, _ = video_model(pack)
+    network, (first, second) = patcher.model, frames(1, (32, 40))
+    calls: list[int] = []
+    network.network.unet.register_forward_pre_hook(lambda *_: calls.append(1))
+    cache = {"img0": network.extract_features(first)}
+    clock = torch.tensor([0.25, 0.5, 0.5]).view(3, 1, 1, 1).expand(-1, 1, 32, 40)
+    pair = torch.cat((first, first, second)), torch.cat((second, second, first))
+    with torch.no_grad():
+        made = network(*pair, timestep=clock, cache=cache)
+        alone = network(first, second, timestep=0.25)
+    assert made.shape == (3, 3, 32, 40) and len(calls) == 3
+    torch.testing.assert_close(made[:1], alone, atol=1e-6, rtol=0)
+    assert not torch.allclose(made[1], made[2], atol=1e-3), "the other way round it is another pair"
+    assert network.pad_align == 8
+
+
+def test_cancelling_stops_inside_a_frame(pack: Loaded) -> None:
+    patcher, _ = video_model(pack)
+    engine = pack[1]("nodes.host_interpolation").host_engine(patcher, 32, 40)
+    first, second = (frame[0].movedim(0, -1) for frame in frames(1, (32, 40)))
+    gap = pack[1]("svd_core.interpolation").Gap(first, second, (0.5,))
+    pack[0].cancelled = True
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(engine.between([gap]))
+    finally:
+        pack[0].cancelled = False
+
+
 class Theirs(nn.Module):
     """A host's network in either shape: one that takes a time for every row, or one that takes a list of them."""
 
@@ -187,7 +325,8 @@ def test_models_of_the_host_make_frames_too(pack: Loaded, listed: bool) -> None:
     theirs = Patcher(network, torch.device("cpu"), torch.device("cpu"))
     made, _, _, _, report = interpolate(pack, given, factor=10.0, engine_model=theirs, cut_guard="off")
     torch.testing.assert_close(made, interpolate(pack, given, factor=10.0, engine="blend", cut_guard="off")[0])
-    assert network.features == 3 and network.calls == [8, 1, 8, 1] and "New frames by Theirs." in report
+    # Of every frame its colours and its alpha.
+    assert network.features == 6 and network.calls == [8, 8, 1, 1] * 2 and "New frames by Theirs." in report
 
 
 def test_other_sockets_are_refused(pack: Loaded) -> None:

@@ -117,3 +117,17 @@ def test_what_is_this_file_tells_all_about_a_lora(pack: tuple[FakeHost, Any]) ->
         assert line in text.splitlines()
     assert json.loads(facts)["no_effect"] == 0
     assert "warning: " in room.execute("lora: sub/part.safetensors").result[0]
+
+
+def test_a_lora_of_nan_is_a_sentence_on_the_node(pack: tuple[FakeHost, Any], tmp_path: Path) -> None:
+    _, module = pack
+    tensors = spelled(LAYERS, random_pairs(LAYERS, 2), "kohya, original", alpha=1.0)
+    name = next(name for name in tensors if "lora_up" in name)
+    tensors[name][0, 0] = torch.nan
+    lora_file(tmp_path / "svd_camera_loras" / "failed.safetensors", tensors)
+    node = module("nodes.load_camera_lora").SVDStudioLoadCameraLora
+    asyncio.run(module("nodes").SVDStudioExtension().get_node_list())
+    with pytest.raises(
+        module("svd_core.errors").SvdError, match=rf"in failed\.safetensors; found .* in {name}\. The file"
+    ):
+        node.execute("failed.safetensors", 1.0)

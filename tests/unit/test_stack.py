@@ -209,9 +209,19 @@ def test_a_lora_gets_no_stronger_than_it_was_measured() -> None:
     assert one_way.reach == (-8.0, 8.0) and one_way.strength_for(-4.0) == -0.5 and one_way.strength_for(-20.0) == -1
     carried = lora("pan", "pan_left", ((0.0, 0.0), (1.0, 8.0)))
     fast = resolve(CameraStack((Move(lora=carried, preset="pan_left", amount=20.0),)), 9, FPS, None)
-    assert "measured up to 8 only" in fast.notes[0] and fast.placed[0].strength == 1.0
+    said = "Expected -8 to 8 a second, as far as pan was measured; found 20. It gets no stronger"
+    assert said in fast.notes[0] and fast.placed[0].strength == 1.0
     slow = resolve(CameraStack((Move(lora=carried, preset="pan_left", amount=7.0),)), 9, FPS, None)
-    assert "only" not in slow.notes[0]
+    assert "Expected" not in slow.notes[0]
+    back = resolve(CameraStack((Move(lora=carried, preset="pan_left", amount=-500.0),)), 9, FPS, None)
+    assert "found -500." in back.notes[0]
+
+
+def test_a_lora_without_a_table_is_trusted_twice_as_far_as_it_was_trained() -> None:
+    raw = lora("raw", "pan_left")
+    for amount, doubted in ((24.0, False), (25.0, True), (-24.0, False), (-500.0, True)):
+        (note,) = resolve(CameraStack((Move(preset="pan_left", lora=raw, amount=amount),)), 9, FPS, None).notes
+        assert ("Expected at most 24 a second of a LoRA whose strengths nobody measured" in note) == doubted
 
 
 def test_amounts_become_strengths_by_calibration_and_rate() -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from svd_core.sweep import contents, hash_store
 from svd_core.sweep.cells import cells_of
-from svd_core.sweep.contents import file_of
+from svd_core.sweep.contents import Locate, file_of
 from svd_core.sweep.hash_store import file_hash, kept_hash
 from svd_core.sweep.plan import parse_plan
 
@@ -31,10 +31,10 @@ def key(folder: Path, **settings: Any) -> str:
     return cells_of(parse_plan({"version": 1, "template": template}, folder))[0].key
 
 
-def graph_key(folder: Path, prompt: dict[str, Any], **bindings: list[str]) -> str:
+def graph_key(folder: Path, prompt: dict[str, Any], locate: Locate | None = None, **bindings: list[str]) -> str:
     axes = [{"name": name, "values": [prompt[node]["inputs"][entry]]} for name, (node, entry) in bindings.items()]
     template = {"kind": "graph", "prompt": prompt, "bindings": bindings}
-    return cells_of(parse_plan({"version": 1, "template": template, "axes": axes}, folder))[0].key
+    return cells_of(parse_plan({"version": 1, "template": template, "axes": axes}, folder), locate)[0].key
 
 
 @pytest.fixture
@@ -144,6 +144,67 @@ def test_a_graph_is_known_by_what_its_nodes_get(folder: Path) -> None:
     assert graph_key(folder, more, seed=["3", "seed"]) != before
     (folder / "a.png").write_bytes(b"other")
     assert graph_key(folder, prompt, seed=["3", "seed"]) != before
+
+
+def loading(**inputs: str) -> dict[str, Any]:
+    return {"1": {"class_type": "Loader", "inputs": inputs}, "2": {"class_type": "KSampler", "inputs": {"seed": 4}}}
+
+
+@pytest.mark.parametrize("as_axis", [False, True])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "model.safetensors",
+        "lone/adapter_config.json",
+        "model/unet/diffusion_pytorch_model.safetensors",
+        "two.safetensors",
+    ],
+)
+def test_a_model_of_a_host_counts_by_what_is_in_it(changed: str, as_axis: bool, folder: Path) -> None:
+    words = {
+        "ckpt_name": ["model.safetensors"],
+        "lora_name": ["lone/adapter_model.safetensors"],
+        "model": ["model"],
+        "unet_name": ["sharded.safetensors.index.json"],
+    }
+    known = {word: [folder / path for path in paths] for word, paths in words.items()}
+    prompt = loading(**{word: word for word in words})
+    bindings = {word: ["1", word] for word in words} if as_axis else {}
+    elsewhere = folder / "input"
+
+    def now(known: dict[str, list[Path]] = known) -> str:
+        return graph_key(elsewhere, prompt, lambda word: known.get(word, []), **bindings)
+
+    before = now()
+    assert graph_key(elsewhere, prompt, **bindings) != before == now()
+    with (folder / changed).open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b" ")
+    assert now() != before
+
+
+def test_a_name_in_two_folders_of_a_host_counts_with_both(folder: Path) -> None:
+    def now(*files: str) -> str:
+        return graph_key(folder / "input", loading(name="x"), lambda word: [folder / f for f in files if word == "x"])
+
+    keys = {now(), now("model.safetensors"), now("depth.png"), now("model.safetensors", "depth.png"), now("none")}
+    assert len(keys) == 4, "a file that cannot be read is its name"
+
+
+def test_a_model_of_a_graph_is_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "large.safetensors"
+    path.write_bytes(bytes(2**20))
+    os.utime(path, (1e9, 1e9))
+    read: list[Path] = []
+    monkeypatch.setattr(hash_store, "file_hash", lambda path: (read.append(path), file_hash(path))[1])
+
+    def now() -> str:
+        return graph_key(folder / "input", loading(name="x"), lambda word: [path] if word == "x" else [])
+
+    assert now() == now() and read == [path]
 
 
 def test_words_that_are_no_files(tmp_path: Path) -> None:

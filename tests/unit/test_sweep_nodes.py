@@ -122,3 +122,29 @@ def test_names_of_a_graph_at_one_cell(pack: Any) -> None:
     assert values["stem"] == "photo10" and values["seed"] == 11
     loader = {"1": {"class_type": "SVDStudioSweepValue", "inputs": {"kind": "images", "value": "photos/photo2.png"}}}
     assert pack("nodes.saving").graph_in_file(loader, None, "").values["stem"] == "photo2"
+
+
+def test_the_files_a_word_of_a_graph_names(pack: Any, tmp_path: Path) -> None:
+    """Models and LoRAs of every list, and the cameras that were saved with the LoRAs in them."""
+    paths = pack("nodes.host").folder_paths
+    models = tmp_path / "models"
+    for name in ("loras/x/pan_left.safetensors", "checkpoints/svd.safetensors", "vae/svd.safetensors"):
+        (models / name).parent.mkdir(parents=True, exist_ok=True)
+        (models / name).write_bytes(b"w")
+    paths.folder_names_and_paths = {kind: ([], set()) for kind in ("checkpoints", "vae", "loras", "custom_nodes")}
+    full = {kind: models / kind for kind in paths.folder_names_and_paths}
+    paths.get_full_path = lambda kind, name: str(full[kind] / name) if (full[kind] / name).is_file() else None
+    paths.get_filename_list = lambda kind: ["x/pan_left.safetensors"] if kind == "loras" else []
+    paths.get_user_directory = lambda: str(tmp_path / "user")
+    cameras = tmp_path / "user" / "default" / "svd_studio_cameras"
+    cameras.mkdir(parents=True)
+    (cameras / "mine.json").write_text('{"version": 1, "moves": [{"lora": "pan_left"}, {"preset": "static"}]}')
+    (cameras / "broken.json").write_text("{")
+    files = pack("nodes.sweeping").files
+    lora = models / "loras" / "x" / "pan_left.safetensors"
+    assert files("svd.safetensors") == [models / "checkpoints/svd.safetensors", models / "vae/svd.safetensors"]
+    assert files("x/pan_left.safetensors") == files("lora: x/pan_left.safetensors") == [lora]
+    assert files("pan_left:12 + saved: mine") == [cameras / "mine.json", lora]
+    assert files("nano (embedded)") == [pack("nodes.catalog")._ASSET]
+    for word in ("pan_left:12", "a dog", "none.safetensors", "saved: broken", "saved: ../mine", "lora: none", ""):
+        assert not files(word)

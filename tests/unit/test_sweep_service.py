@@ -7,101 +7,20 @@ import json
 import os
 import resource
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from svd_core.camera.stack_text import parse_moves
-from svd_core.errors import InputError, SvdError
+from svd_core.errors import InputError
 from svd_core.sweep import manifest as manifest_module
-from svd_core.sweep.feeder import MARK
 from svd_core.sweep.graph import GraphError
-from svd_core.sweep.host_api import Finished
 from svd_core.sweep.identity import folder_name
 from svd_core.sweep.manifest import Manifest, Record
-from svd_core.sweep.service import Surroundings, Sweeps
-from svd_core.types import Frames
-from svd_core.video_io import write_clip
-from tests.sweep_graphs import find, two_by
-
-
-class Host:
-    """Renders a prompt the moment it is asked about it, through the sweeps' own door for finished clips."""
-
-    def __init__(self) -> None:
-        self.sweeps: Sweeps | None = None
-        self.waiting: dict[str, dict[str, Any]] = {}
-        self.ended: dict[str, Finished] = {}
-        self.hold = threading.Event()
-        self.hold.set()
-        self.queued = 0
-
-    def queue(self, prompt: Mapping[str, Any], told: Mapping[str, Any]) -> str:
-        self.queued += 1
-        name = f"p{self.queued}"
-        self.waiting[name] = prompt["8"]["inputs"][MARK]
-        return name
-
-    def finished(self, prompt_id: str) -> Finished | None:
-        mark = self.waiting.get(prompt_id)
-        if mark is not None and self.hold.is_set():
-            del self.waiting[prompt_id]
-            assert self.sweeps is not None
-            try:
-                self.sweeps.save(mark["sweep"], mark["cell"], ".gif", write)
-                self.ended[prompt_id] = Finished(status="done", seconds=0.25)
-            except SvdError as error:
-                self.ended[prompt_id] = Finished(status="failed", error=f"SVDStudioSaveClip: {error}")
-        return self.ended.get(prompt_id)
-
-    def placed(self) -> tuple[set[str], set[str]]:
-        return set(), set(self.waiting)
-
-    def withdraw(self, prompt_ids: list[str]) -> None:
-        for name in prompt_ids:
-            self.waiting.pop(name, None)
-
-
-def write(path: Path, told: Mapping[str, Any]) -> Mapping[str, Any]:
-    shift = torch.arange(6)[:, None, None, None] * 0.02
-    pixels = (torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(1)) + shift).clamp(0, 1)
-    write_clip(Frames(pixels, 8), path, told)  # type: ignore[arg-type]
-    return told
-
-
-class Server:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.host = Host()
-        self.events: list[Mapping[str, Any]] = []
-        around = Surroundings(
-            root=lambda: root,
-            pictures=lambda: root,
-            host=lambda: self.host,
-            find=find,
-            cameras=lambda text: parse_moves([text]),
-            tell=self.events.append,
-        )
-        self.sweeps = self.host.sweeps = Sweeps(around)
-
-    def start(self, seeds: int = 2, **plan: Any) -> dict[str, Any]:
-        return self.sweeps.start(two_by(seeds, **plan), {}, "3", "page")
-
-    def until(self, name: str, *states: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
-        while (told := self.sweeps.detail(name))["state"] not in states or self.busy(name):
-            assert time.monotonic() < deadline, told
-            time.sleep(0.01)
-        return told
-
-    def busy(self, name: str) -> bool:
-        return self.sweeps._open[name].held  # pyright: ignore[reportPrivateUsage]
+from tests.sweep_graphs import two_by
+from tests.sweep_server import Server, wait
 
 
 @pytest.fixture
@@ -210,13 +129,6 @@ def test_a_folder_of_something_else_is_left_alone(server: Server) -> None:
     with pytest.raises(InputError, match="another name"):
         server.start()
     assert server.sweeps.listed() == []
-
-
-def wait(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_folder_deleted_while_it_is_worked_in_stays_deleted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +278,7 @@ def test_many_sweeps_are_told_of_without_reading_them_again(server: Server, monk
         server.until(name, "finished")
     fresh = Server(server.root)
     assert {one["id"] for one in fresh.sweeps.listed()} == set(names)
-    monkeypatch.setattr("svd_core.sweep.service.Sweep", lambda path: pytest.fail(f"read {path} again"))
+    monkeypatch.setattr("svd_core.sweep.service.Sweep", lambda path, _: pytest.fail(f"read {path} again"))
     assert {one["counts"]["done"] for one in fresh.sweeps.listed()} == {2}
     assert len(fresh.sweeps._open) <= 8  # pyright: ignore[reportPrivateUsage]
 
@@ -383,6 +295,23 @@ def test_an_exchanged_picture_makes_another_cell(server: Server) -> None:
     assert server.until("sweep", "finished")["counts"]["done"] == 4
     after = {path.name: path.stat().st_mtime_ns for path in (server.root / "sweep" / "cells").glob("*.gif")}
     assert len(after) == 6 and before.items() <= after.items(), "a clip of the earlier picture was touched"
+
+
+def test_an_exchanged_model_makes_other_cells(server: Server) -> None:
+    """A checkpoint trained anew keeps its name, as LoRAs and saved cameras do."""
+    path = server.root / "models" / "svd.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"first")
+    prompt = two_by(1)
+    prompt["7"]["inputs"]["ckpt_name"] = "svd.safetensors"
+    server.sweeps.start(prompt, {}, "3", None)
+    server.until("sweep", "finished")
+    assert server.sweeps.estimate(prompt, "3")["done"] == 2
+    path.write_bytes(b"second")
+    assert server.sweeps.estimate(prompt, "3")["done"] == 0
+    server.sweeps.act("sweep", "resume", None)
+    assert server.until("sweep", "finished")["counts"]["done"] == 2 and server.host.queued == 4
+    assert len(list((server.root / "sweep" / "cells").glob("*.gif"))) == 4, "the clips of the first model stay"
 
 
 def test_ten_thousand_cells(server: Server) -> None:

@@ -10,17 +10,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 from svd_core.errors import InputError
-from svd_core.sheet import font_for
 from svd_core.sweep.axes import Axis
 from svd_core.sweep.drawing import SheetStyle, draw_page
 from svd_core.sweep.layout import Layout, axes_of, pages
@@ -30,35 +27,9 @@ from svd_core.sweep.plan import Plan, parse_plan
 from svd_core.sweep.run import Progress, run_plan
 from svd_core.sweep.sheets import read_sheet, write_moving, write_png
 from svd_core.sweep.web_page import write_page
-from svd_core.types import Frames
-from svd_core.video_io import write_clip
 from tests import sweep_workers
 from tests.command_line import ROOT, assert_refused, picture, run_here, small_checkpoint
-
-SHADES = {0: 0.2, 1: 0.5, 2: 0.9}
-
-
-def sweep_folder(folder: Path, *, plan: bool = True) -> Path:
-    """2 x 3 cells: one failed, one never made; each clip is a plain grey that tells its seed."""
-    (folder / "cells").mkdir(parents=True)
-    manifest = Manifest(folder / "manifest.jsonl")
-    for index, (image, seed) in enumerate([("a.png", 0), ("a.png", 1), ("a.png", 2), ("b.png", 0), ("b.png", 1)]):
-        values: dict[str, Any] = {"image": image, "seed": seed}
-        if index == 3:
-            manifest.append(Record(cell=str(index), index=index, status="failed", values=values, error="<no> picture"))
-            continue
-        clip = folder / f"cells/{index}.webp"
-        ramp = torch.linspace(0, 0.1, 4)[:, None, None, None]
-        write_clip(Frames((SHADES[seed] + ramp).expand(4, 24, 32, 3), Fraction(8)), clip)
-        track = {"per_second": {"pan": -3.0, "tilt": 1.0}, "motion": 0.5}
-        manifest.append(
-            Record(cell=str(index), index=index, status="done", values=values, file=f"cells/{index}.webp", track=track)
-        )
-    if plan:
-        axes = [{"name": "image", "values": ["a.png", "b.png"]}, {"name": "seed", "count": 3}]
-        document = {"version": 1, "name": "test", "template": {"kind": "animate"}, "axes": axes}
-        (folder / "plan.json").write_text(json.dumps(document))
-    return folder
+from tests.sweep_folders import SHADES, sweep_folder
 
 
 def test_layout_puts_the_cheap_axis_across() -> None:
@@ -272,14 +243,6 @@ def test_bad_settings_are_found_before_anything_runs(
     path = write_plan(tmp_path, **settings)
     assert_refused(run_here(capsys, "sweep", path, "--out", tmp_path / "out"), said)
     assert not (tmp_path / "out").exists()
-
-
-def test_labels_in_any_script_are_drawn_where_the_system_has_letters_for_them() -> None:
-    plain, accented = font_for("seed 3", 13), font_for("S\u00e3o", 13)
-    assert plain is font_for("hills", 13) and plain is font_for("\U0010fffe", 13)
-    if accented is plain:
-        pytest.skip("no font with accents on this system")
-    assert len({bytes(accented.getmask(sign)) for sign in "\u00e3\u00e9\u00fc"}) == 3
 
 
 def test_a_device_that_is_not_there_is_found_before_anything_runs(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from svd_core.training.evaluation import coherent_flow, decibels, mean_flow, spearman
+from svd_core.training.evaluation import evaluate
+from svd_core.training.scores_arithmetic import decibels, spearman
+from svd_core.training.scores_clip import coherent_flow, mean_flow
 from svd_core.training.sheet import contact_sheet
 from svd_core.training.worlds import HELD_OUT, WorldSize, draw_clips
+from tests.models import SMALL, random_model
 
 
 def test_decibels_average_errors_first() -> None:
@@ -35,3 +38,11 @@ def test_flicker_cancels_in_coherent_motion() -> None:
 def test_sheet_has_a_row_a_clip() -> None:
     image = contact_sheet(torch.zeros(3, 5, 3, 8, 10), columns=4, scale=2)
     assert image.size == (4 * 12 * 2, 3 * 10 * 2)
+
+
+def test_the_short_judgement_is_the_same_every_time_and_a_seed_changes_it() -> None:
+    model = random_model(SMALL)
+    one, again, other = (evaluate(model, clips=2, buckets=(1.0, 80.0), seed=seed)[0] for seed in (None, None, 3))
+    assert one == again
+    assert one.reconstruction != other.reconstruction, "other worlds"
+    assert one.first_frame != other.first_frame

@@ -158,6 +158,7 @@ def test_windows_keep_their_order() -> None:
     index = torch.arange(14.0)
     clips = LatentClips(
         latents=index[None, :, None, None, None].expand(64, 14, 1, 1, 1),
+        origins=torch.zeros(64, 14, 2, 1, 1),
         condition=torch.zeros(64, 1, 1, 1),
         stills=index.to(torch.uint8)[None, :, None, None, None].expand(64, 14, 3, 1, 1),
         fps=torch.ones(64),

@@ -172,11 +172,15 @@ def test_a_finished_model_is_gone_on_from(tmp_path: Path) -> None:
     second.begin(model)
     kept, found = _weights(first), _weights(second)
     # The file holds half precision.
-    different = [name for name, value in found.items() if not torch.allclose(value, kept[name], rtol=1e-3, atol=1e-6)]
+    different = [
+        name
+        for name, value in found.items()
+        if not name.startswith("motion_head.") and not torch.allclose(value, kept[name], rtol=1e-3, atol=1e-6)
+    ]
     assert not different, f"{len(different)} of {len(kept)} tensors differ, first {different[:3]}"
     second.run(lambda *_: None)
     moved = [name for name, value in _weights(second).items() if not torch.equal(value, found[name])]
-    assert moved and all(name.startswith(("unet.", "image_encoder.")) for name in moved)
+    assert moved and all(name.startswith(("unet.", "image_encoder.", "motion_head.")) for name in moved)
 
     with pytest.raises(InputError, match="networks of other"):
         other = dataclasses.replace(_CONFIG, name="other", unet=dataclasses.replace(_CONFIG.unet, channels=(16, 16)))

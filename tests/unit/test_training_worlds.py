@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from svd_core.camera.meter import measure
-from svd_core.training.evaluation import mean_flow
+from svd_core.training.scores_clip import mean_flow
 from svd_core.training.worlds import (
     HELD_OUT,
     TRAINING,

@@ -1,0 +1,104 @@
+"""Several processes train as one: the mean of their gradients, the same bits everywhere, nobody left waiting."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from svd_core.config import NANO, ModelConfig
+from svd_core.errors import NumericsError
+from svd_core.training.loop import Report, Trainer
+from svd_core.training.stages import STAGES
+from svd_core.training.team import ALONE, Member, team
+
+_STEPS = 3
+
+
+def _descend(out: Path, member: Member) -> None:
+    """Three steps towards a target of one's own; the result lands in a file a process."""
+    weight = torch.zeros(4)
+    for step in range(_STEPS):
+        target = torch.arange(4.0) * (member.rank + 1) + step
+        gradient = weight - target
+        loss = member.mean(gradient.square().mean(), [gradient])
+        weight = weight - gradient
+        torch.save((weight, loss), out / f"{member.rank}_{step}.pt")
+
+
+def _die(member: Member) -> None:
+    raise NumericsError("a worker's own trouble")
+
+
+def test_every_process_steps_by_the_mean_gradient(tmp_path: Path) -> None:
+    with team(3, 4, partial(_descend, tmp_path)) as member:
+        _descend(tmp_path, member)
+    expected = torch.zeros(4)
+    for step in range(_STEPS):
+        gradients = [expected - (torch.arange(4.0) * (rank + 1) + step) for rank in range(3)]
+        loss = torch.stack([gradient.square().mean() for gradient in gradients]).mean()
+        expected = expected - torch.stack(gradients).mean(0)
+        found = [torch.load(tmp_path / f"{rank}_{step}.pt") for rank in range(3)]
+        for weight, told in found:
+            torch.testing.assert_close(weight, expected)
+            torch.testing.assert_close(told, loss)
+            assert torch.equal(weight, found[0][0])
+
+
+def test_one_process_needs_no_company() -> None:
+    gradient = torch.ones(3)
+    with team(1, 3, _die) as member:
+        assert member is ALONE
+        assert member.mean(torch.tensor(2.0), [gradient]) == 2
+    assert torch.equal(gradient, torch.ones(3))
+
+
+def test_a_lost_worker_stops_the_others(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NumericsError, match="2 processes"), team(2, 3, _die) as member:
+        member.mean(torch.tensor(0.0), [torch.ones(3)])
+
+
+_TOY: ModelConfig = dataclasses.replace(
+    NANO,
+    unet=dataclasses.replace(NANO.unet, channels=(16, 32), head_channels=16, norm_groups=4),
+    autoencoder=dataclasses.replace(NANO.autoencoder, channels=(8, 8, 16, 16), norm_groups=4),
+    image_encoder=dataclasses.replace(NANO.image_encoder, image_size=32, width=32, heads=2, mlp_width=32, layers=1),
+    sampling=dataclasses.replace(NANO.sampling, frames=3, width=32, height=32),
+)
+_STAGES = tuple(
+    dataclasses.replace(stage, steps=4, batch=2, refresh=2, window=(1, 2)) for stage in STAGES if stage.name == "camera"
+)
+
+
+def _train(folder: Path, resume: bool, stop: int | None, member: Member) -> Trainer:
+    torch.set_num_threads(1)
+    trainer = Trainer(
+        config=_TOY, stages=_STAGES, seed=3, folder=folder, device=torch.device("cpu"), save_seconds=0, member=member
+    )
+    trainer.resume() if resume else trainer.begin()
+
+    def observe(_: Trainer, report: Report) -> None:
+        if report.step == stop and member.leads:
+            raise KeyboardInterrupt
+
+    trainer.run(observe)
+    return trainer
+
+
+def _train_together(folder: Path, *, resume: bool = False, stop: int | None = None) -> dict[str, torch.Tensor]:
+    with team(2, 4_000_000, partial(_train, folder, resume, None)) as member:
+        return _train(folder, resume, stop, member).networks.state_dict()
+
+
+def test_a_team_is_interrupted_and_resumed_to_the_bit(tmp_path: Path) -> None:
+    whole = _train_together(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        _train_together(tmp_path / "broken", stop=3)
+    resumed = _train_together(tmp_path / "broken", resume=True)
+    assert all(torch.equal(whole[name], value) for name, value in resumed.items())
+
+    alone = _train(tmp_path / "alone", False, None, ALONE).networks.state_dict()
+    assert not all(torch.equal(whole[name], value) for name, value in alone.items()), "the second batch must count"
