@@ -183,6 +183,9 @@ def _cameras(files: Sequence[Path] | None, model: SvdModel) -> dict[str, CameraL
         tags = read_tags(read_header(file).metadata)
         if tags is None or tags.preset is None:
             raise InputError(explain("camera LoRAs tagged for a preset", f"{file}", "Name other files with --lora."))
+        if tags.preset in found:
+            named = f"a second one, {file}"
+            raise InputError(explain(f"one camera LoRA for {tags.preset}", named, "Give it another --out, alone."))
         found[tags.preset] = load_camera_lora(file, config=model.config.unet) if same_base(tags.base, base) else None
     return found
 

@@ -7,11 +7,14 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import InputError, explain
 from . import train_camera, train_interpolator, train_refiner
 from .output import Console
 
 if TYPE_CHECKING:
     from ..training.loop import Report
+
+_OF_NANO = {"workers": "--workers", "photographs": "--photographs", "source": "--from", "stages": "--stages"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -73,8 +76,18 @@ def _photographs(text: str | None) -> Path | Literal["installed"] | None:
     return Path(text) if text not in (None, "installed") else "installed" if text else None
 
 
+def _check_fit(options: argparse.Namespace) -> None:
+    """What only the embedded model's own training listens to is refused elsewhere, not passed over."""
+    for name, option in _OF_NANO.items():
+        if options.what not in ("nano", "all") and getattr(options, name) is not None:
+            raise InputError(
+                explain(f"{option} with `svd train nano`", f"it with {options.what}", f"Leave {option} out.")
+            )
+
+
 def run(options: argparse.Namespace) -> int:
     """Train what was asked for."""
+    _check_fit(options)
     if options.what == "camera":
         return train_camera.run(options)
     if options.what == "interpolator":

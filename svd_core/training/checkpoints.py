@@ -7,6 +7,7 @@ clips follows from the step.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import FileFormatError, InputError, OutputError, explain
+from ..config import ModelConfig
+from ..errors import FileFormatError, InputError, OutputError, explain, some_keys
 from ..video_io.atomic import atomic_file
+from .photographs import Photographs
 
 FILE_NAME = "state.pt"
 
@@ -37,21 +40,34 @@ class Saved:
     spent: float
 
 
+def state_key(config: ModelConfig, photographs: Photographs | None) -> str:
+    """What a run of the embedded model is saved as being of."""
+    return config.to_json() + (photographs.fingerprint if photographs else "")
+
+
 def save(folder: Path, saved: Saved) -> None:
     """Write the state of a run; an interrupted write leaves the previous one.
 
     Raises:
         OutputError: the disk is full or failed.
     """
-    fields = {name: getattr(saved, name) for name in Saved.__slots__}
-    with atomic_file(folder / FILE_NAME) as temporary:
+    save_fields(folder / FILE_NAME, {name: getattr(saved, name) for name in Saved.__slots__})
+
+
+def save_fields(path: Path, fields: Mapping[str, object]) -> None:
+    """Write what a run goes on from, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or failed.
+    """
+    with atomic_file(path) as temporary:
         try:
-            torch.save(fields, temporary)
+            torch.save(dict(fields), temporary)
         except RuntimeError as error:
             # PyTorch's own writer tells no reason; a full disk is the usual one.
             raise OutputError(
                 explain(
-                    f"room on the disk for {folder / FILE_NAME}",
+                    f"room on the disk for {path}",
                     "a failed write",
                     "Free some space and --resume: the state saved before is whole.",
                 )
@@ -79,3 +95,23 @@ def load(folder: Path, config: str, seed: int) -> Saved:
     if saved.seed != seed:
         raise InputError(explain(f"a run of seed {seed}", f"seed {saved.seed} in {path}", "Give that seed."))
     return saved
+
+
+def check_fits(
+    folder: Path, saved: Saved, *, weights: Mapping[str, Tensor], average: Collection[str], basis: Collection[str]
+) -> None:
+    """Whether a saved run has just the tensors that are to take its values: an older version's may not.
+
+    Raises:
+        InputError: tensors missing, misshapen or unknown.
+    """
+    odd = sorted(
+        name
+        for name in weights.keys() | saved.weights.keys()
+        if name not in weights or name not in saved.weights or weights[name].shape != saved.weights[name].shape
+    )
+    odd += sorted(saved.average.keys() ^ set(average)) + sorted(set(basis) - saved.basis.keys())
+    if odd:
+        found = f"{len(odd)} tensors that differ in {folder / FILE_NAME}: {some_keys(odd)}"
+        remedy = "Start in a new folder; a finished model file is gone on from with --from."
+        raise InputError(explain("a run of this version's networks", found, remedy))

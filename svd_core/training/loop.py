@@ -22,7 +22,7 @@ from ..config import ModelConfig
 from ..errors import InputError, NumericsError, explain
 from ..video_io.atomic import output_error
 from .autoencoder_losses import anchored_loss, temporal_loss
-from .checkpoints import Saved, load, save
+from .checkpoints import Saved, check_fits, load, save, state_key
 from .diffusion import TrainingClips, diffusion_loss
 from .fast_layers import FAST_LAYERS
 from .motion_head import middle_of
@@ -62,7 +62,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(slots=True, kw_only=True)
 class Loop(ABC, Generic[Module]):
-    """One run in one folder. Computing seconds are counted: of this process on a CPU, of the wall on a GPU.
+    """One run in one folder. Computing seconds are counted: of all processes on a CPU, of the wall on a GPU.
 
     `config` is the model whose latents are trained on. What is trained, on which pool, with which loss is the
     subclass's to say.
@@ -117,12 +117,13 @@ class Loop(ABC, Generic[Module]):
         return self._pool is None
 
     def resume(self) -> None:
-        """Continue the run saved in the folder, to the bit."""
+        """Continue the run saved in the folder, to the bit.
+
+        Raises:
+            InputError: there is none, or it is another config's, seed's, recipe's or version's.
+            FileFormatError: its state is damaged.
+        """
         saved = load(self.folder, self._key(), self.seed)
-        self.networks.load_state_dict(saved.weights)
-        patch = self.config.autoencoder.downsampling
-        mean, analysis, synthesis = (saved.basis[name].to(self.device) for name in _BASIS_NAMES)
-        self.basis = PatchBasis(mean, analysis, synthesis, patch)
         names = [stage.name for stage in self.stages]
         if saved.stage not in names:
             raise InputError(
@@ -130,6 +131,11 @@ class Loop(ABC, Generic[Module]):
             )
         self.stage = names.index(cast("StageName", saved.stage))
         self.step, self.spent = saved.step, saved.spent
+        moved = [name for name, _ in self._trained(self.stages[self.stage])]
+        check_fits(self.folder, saved, weights=self.networks.state_dict(), average=moved, basis=_BASIS_NAMES)
+        self.networks.load_state_dict(saved.weights)
+        mean, analysis, synthesis = (saved.basis[name].to(self.device) for name in _BASIS_NAMES)
+        self.basis = PatchBasis(mean, analysis, synthesis, self.config.autoencoder.downsampling)
         self._enter()
         self.average.values = {name: value.to(self.device) for name, value in saved.average.items()}
         self.average.count = saved.average_count
@@ -305,14 +311,13 @@ class Trainer(Loop[Networks]):
         return start(self.config, self.seed, FAST_LAYERS)
 
     def _key(self) -> str:
-        return self.config.to_json() + (self.photographs.fingerprint if self.photographs else "")
+        return state_key(self.config, self.photographs)
 
     def _trained(self, stage: Stage) -> Iterable[tuple[str, nn.Parameter]]:
         return trained(self.networks, stage.name)
 
     def _wants_pool(self, stage: Stage) -> bool:
-        pool = self._pool
-        return pool is None or stage.name in ("images", "temporal_decoder") or pool.subjects != stage.subjects
+        return self._pool is None or self.stages[self.stage - 1].clips != stage.clips
 
     def _make_pool(self, stage: Stage) -> ClipPool:
         """The diffusion stages share one pool; the decoder wants short clips in pixels, the autoencoder any pixels."""

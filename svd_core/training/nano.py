@@ -16,7 +16,7 @@ import torch
 from ..config import NANO, ModelConfig
 from ..errors import FileFormatError, InputError, explain
 from ..video_io.atomic import atomic_file, check_writable
-from .checkpoints import FILE_NAME
+from .checkpoints import FILE_NAME, load, state_key
 from .evaluation import Scores, animate, evaluate, held_out
 from .export import export
 from .loop import Report, Trainer, log_line
@@ -27,7 +27,7 @@ from .stages import STAGES, Stage, chosen, scaled
 from .team import ALONE, Member, team
 from .worlds import texels
 
-MODEL_NAME = "nano.safetensors"
+MODEL_NAME, PLAN_NAME = "nano.safetensors", "plan.json"
 # Seconds a step of each stage takes next to one of `video`; `--minutes` turns into steps with these.
 _RELATIVE_COST = {
     "autoencoder": 0.13,
@@ -51,8 +51,9 @@ class TrainOptions:
 
     Give `steps` (all stages together) or `minutes` of computing, or neither for the shipped recipe. `stages` picks some
     of the recipe's; `source` is a finished model file they go on from, without which the first must be the
-    autoencoder's. `workers` processes (of `threads` each, on a CPU) take a batch each; a resumed run keeps their
-    number. `photographs` are backgrounds of a fifth of the worlds: a folder's, or those of installed packages.
+    autoencoder's. `workers` processes (of `threads` each, on a CPU) take a batch each; the minutes are all theirs.
+    `photographs` are backgrounds of a fifth of the worlds: a folder's, or those of installed packages. A resumed run
+    keeps what is not given anew of steps, stages, workers and photographs; photographs may only have moved.
     `config` is for tests. `scored_clips` held-out clips are scored at the end.
     """
 
@@ -141,8 +142,6 @@ def _check(options: TrainOptions) -> None:
         raise InputError(
             explain(f"--workers 1 to {_MAX_WORKERS}", f"{options.workers}", "Give one for every free core.")
         )
-    if (options.workers or 1) > 1 and torch.device(options.device).type != "cpu":
-        raise InputError(explain("--workers on a CPU", f"--device {options.device}", "Leave --workers out on a GPU."))
     torch.set_num_threads(max(1, options.threads))
 
 
@@ -159,49 +158,57 @@ def _trainer(options: TrainOptions, stages: Sequence[Stage], member: Member = AL
 
 
 def _photographs(options: TrainOptions) -> Photographs | None:
-    """Those of the plan, else of the options; read once for every process."""
-    known = _read_plan(options.out)["photographs"] if (options.out / "plan.json").is_file() else _named(options)
+    """Those of the options, else of a resumed run's plan; read once for every process."""
+    known = _named(options) or _before(options).get("photographs")
     if known is None:
         return None
     return read_photographs(None if known == _INSTALLED else Path(known), texels(options.config.sampling.width))
 
 
 def _named(options: TrainOptions) -> str | None:
-    """How the plan and the recipe name a source of photographs."""
-    return None if options.photographs is None else str(options.photographs)
+    """How the plan names a source of photographs, from wherever it is resumed."""
+    named = options.photographs
+    return str(named.absolute()) if isinstance(named, Path) else named
 
 
 def _plan(options: TrainOptions) -> tuple[Stage, ...]:
-    """The stages, from the folder of a resumed run, the number of steps, or the minutes and a short measurement."""
-    plan = options.out / "plan.json"
-    stages = chosen(options.stages)
-    if options.resume and plan.is_file() and options.steps is None and options.minutes is None:
-        saved = _read_plan(options.out)
-        return scaled(saved["steps"], chosen(saved.get("stages")))
-    steps = sum(stage.steps for stage in stages)
+    """The stages, from the folder of a resumed run, the number of steps, or the minutes and a short measurement.
+
+    What a resumed run sets out to do anew is written down once its state is known to be this run's.
+    """
+    before = _before(options)
+    stages = chosen(before.get("stages") if options.stages is None else options.stages)
+    workers = options.workers or before.get("workers", 1)
+    if workers > 1 and torch.device(options.device).type != "cpu":
+        raise InputError(explain("--workers on a CPU", f"--device {options.device}", "Give --workers 1 on a GPU."))
+    if options.resume:
+        load(options.out, state_key(options.config, _photographs(options)), options.seed)
+    steps = before.get("steps", sum(stage.steps for stage in stages))
     if options.steps is not None:
         steps = options.steps
     elif options.minutes is not None:
-        steps = _steps_for(options, options.minutes * 60)
+        steps = _steps_for(options, stages, options.minutes * 60 / workers)
     stages = scaled(steps, stages)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(plan) as temporary:
-        before = _read_plan(options.out) if options.resume and plan.is_file() else {}
-        aim = {
-            "steps": steps,
-            "seed": options.seed,
-            "stages": [stage.name for stage in stages],
-            "workers": options.workers or before.get("workers", 1),
-            "photographs": _named(options) or before.get("photographs"),
-            "from": before.get("from") if options.resume else _told(options.source),
-        }
+    aim = {
+        "steps": steps,
+        "seed": options.seed,
+        "stages": [stage.name for stage in stages],
+        "workers": workers,
+        "photographs": _named(options) or before.get("photographs"),
+        "from": before.get("from") if options.resume else _told(options.source),
+    }
+    with atomic_file(options.out / PLAN_NAME) as temporary:
         temporary.write_text(json.dumps(aim) + "\n", encoding="utf-8")
     return stages
 
 
-def _steps_for(options: TrainOptions, seconds: float) -> int:
-    """How many steps of the recipe fit into that much computing, from a few steps of the dearest stage."""
-    stages = chosen(options.stages)
+def _before(options: TrainOptions) -> dict[str, Any]:
+    """The plan of the run that is resumed; empty for a new one."""
+    return _read_plan(options.out) if options.resume and (options.out / PLAN_NAME).is_file() else {}
+
+
+def _steps_for(options: TrainOptions, stages: Sequence[Stage], seconds: float) -> int:
+    """How many steps of the stages fit into one process's seconds, from a few steps of the dearest stage."""
     video = next(stage for stage in STAGES if stage.name == "video")
     probe = _trainer(options, scaled(len(STAGES)))
     cost = probe.seconds_per_step(video, _PROBE_STEPS)
@@ -249,7 +256,7 @@ def _told(source: Path | None) -> dict[str, str] | None:
 
 
 def _source(folder: Path) -> dict[str, str] | None:
-    return _read_plan(folder).get("from") if (folder / "plan.json").is_file() else None
+    return _read_plan(folder).get("from")
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
@@ -258,14 +265,14 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     Raises:
         FileFormatError: the file is damaged.
     """
-    path = folder / "plan.json"
+    path = folder / PLAN_NAME
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
-        return {"workers": 1, "photographs": None, **plan, "steps": int(plan["steps"])}
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(
-            explain("a training plan", f"damage in {path}", "Give --steps and --stages with --resume.")
-        ) from error
+        workers = int(plan.get("workers", 1))
+        return {"photographs": None, **plan, "steps": int(plan["steps"]), "workers": workers}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        remedy = "Delete it, and give --steps, --stages, --workers and --photographs as before with --resume."
+        raise FileFormatError(explain("a training plan", f"damage in {path}", remedy)) from error
 
 
 def _finish(options: TrainOptions, trainer: Trainer) -> TrainResult:

@@ -5,7 +5,6 @@ The window at any step follows from the step alone, so a resumed run rebuilds it
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,21 +53,20 @@ class ClipPool:
         self._chunk, self._device = chunk, device
         self._encode = encode or basis.encode
         self._stills = size.frames if keep_pixels else STILLS
-        self._offset, self.subjects = offset, subjects
+        self._offset, self._subjects = offset, subjects
         self._photographs = photographs
-        self._window: deque[tuple[int, LatentClips]] = deque()
+        self._window: dict[int, LatentClips] = {}
 
     def advance(self, first: int, end: int) -> None:
-        """Make the window reach from chunk `first` up to but not including `end`, drawing what is missing."""
-        while self._window and self._window[0][0] < first:
-            self._window.popleft()
-        for index in range(self._window[-1][0] + 1 if self._window else first, end):
-            self._window.append((index, self._draw(index)))
+        """Make the window chunks `first` up to but not including `end`, whatever it was, drawing what is missing."""
+        kept = self._window
+        self._window = {index: kept.get(index) or self._draw(index) for index in range(first, end)}
 
     def batch(self, generator: Generator, count: int) -> LatentClips:
         """`count` clips of the window, drawn with replacement."""
         chosen = torch.randint(len(self._window) * self._chunk, (count,), generator=generator).tolist()
-        parts = [(self._window[index // self._chunk][1], index % self._chunk) for index in chosen]
+        window = list(self._window.values())
+        parts = [(window[index // self._chunk], index % self._chunk) for index in chosen]
 
         def pick(read: Callable[[LatentClips], Tensor]) -> Tensor:
             return torch.stack([read(clips)[row] for clips, row in parts])
@@ -93,7 +91,7 @@ class ClipPool:
             rows,
             self._size,
             device=self._device,
-            subjects=self.subjects,
+            subjects=self._subjects,
             photographs=self._photographs,
         )
         return to_latents(clips, self._basis, self._encode, self._stills, index)

@@ -23,6 +23,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from ..errors import FileFormatError, InputError, NumericsError, explain
 from ..interpolation.refiner import METADATA, Refiner, change
 from ..video_io.atomic import atomic_file, check_writable
+from .checkpoints import save_fields
 from .networks import Average
 from .refiner_pool import Crops, RefinerPool
 from .refiner_scores import Score, Verdict, score_refiner
@@ -159,7 +160,11 @@ class RefinerTrainer:
         self.save()
 
     def save(self) -> None:
-        """Write the run's state; an interrupted write leaves the previous one."""
+        """Write the run's state; an interrupted write leaves the previous one.
+
+        Raises:
+            OutputError: the disk is full or failed.
+        """
         fields = {
             "seed": self.seed,
             "step": self.step,
@@ -170,8 +175,7 @@ class RefinerTrainer:
             "average_count": self._average.count,
             "optimiser": self._optimiser.state_dict(),
         }
-        with atomic_file(self.folder / STATE_NAME) as temporary:
-            torch.save(fields, temporary)
+        save_fields(self.folder / STATE_NAME, fields)
 
     def averaged(self) -> Refiner:
         """The network with its averaged weights, on the CPU, for scoring and writing."""

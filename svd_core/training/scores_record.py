@@ -41,8 +41,9 @@ class Record:
             record._append([{"kind": "bench", "model": model, "seed": record.seed}], "w")
             return record
         head = lines[0]
-        if head.get("kind") != "bench" or not isinstance(head.get("seed"), int):
-            raise InputError(explain("a record of svd bench model", f"something else in {path}", "Give another --out."))
+        known = isinstance(head.get("model"), str) and isinstance(head.get("seed"), int)
+        if head.get("kind") != "bench" or not known or not all("kind" in line for line in lines):
+            raise _no_record(path)
         if head["model"] != model:
             found = f"a record of {head['model']} in {path}"
             raise InputError(explain(f"a record of this model, {model}", found, "Give another --out."))
@@ -81,7 +82,7 @@ class Record:
 
 
 def _read(path: Path) -> list[Line]:
-    """All whole lines of a file; none if there is no file."""
+    """All whole lines of a file; none if there is no file, or only a beginning."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -96,4 +97,10 @@ def _read(path: Path) -> list[Line]:
             continue
         if isinstance(line, dict):
             lines.append(line)  # pyright: ignore[reportUnknownArgumentType] - JSON of our own
+    if not lines and "\n" in text:
+        raise _no_record(path)
     return lines
+
+
+def _no_record(path: Path) -> InputError:
+    return InputError(explain("a record of svd bench model", f"something else in {path}", "Give another --out."))

@@ -47,6 +47,12 @@ class Stage:
     motion: float = 0.0
     noise: NoiseLaw = field(default_factory=NoiseLaw)
 
+    @property
+    def clips(self) -> tuple[str, bool]:
+        """What its pool holds: all stages of the UNet want the same, but for what moves."""
+        linear = self.name in ("autoencoder", "temporal_decoder")
+        return self.name if linear else "unet", self.subjects
+
     def rate(self, step: int) -> float:
         """Learning rate of a step: up, level, and down to a twentieth over the last `decay_share`."""
         rising = min(1.0, (step + 1) / max(1, min(self.warmup, self.steps // 4)))

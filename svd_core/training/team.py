@@ -6,35 +6,35 @@ memory, not on a network; every process adds the rows up in the same order, so a
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import BrokenBarrierError
-from typing import Any, Protocol
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 import torch.multiprocessing as processes
 from torch import Tensor
 
-from ..errors import NumericsError, explain
+from ..errors import NumericsError, SvdError, explain
 
-_PATIENCE_SECONDS = 1800.0
-
-
-class _Barrier(Protocol):
-    def wait(self, timeout: float | None = None) -> int: ...
-
-    def abort(self) -> None: ...
+_PARTING_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Process `rank` of `count`; `rows` `count n` is where gradients meet. The first one saves and reports."""
+    """Process `rank` of `count`; `rows` `count n` is where gradients meet. The first one saves and reports.
+
+    `pipes` lead from the first process to each other, and from each other to the first: unlike a barrier, a pipe
+    tells at once when whoever holds its far end was killed.
+    """
 
     rank: int = 0
     count: int = 1
     rows: Tensor | None = None
-    barrier: _Barrier | None = None
+    pipes: tuple[Connection, ...] = ()
 
     @property
     def leads(self) -> bool:
@@ -47,25 +47,36 @@ class Member:
         Raises:
             NumericsError: another process of the team is gone.
         """
-        if self.rows is None or self.barrier is None:
+        if self.rows is None:
             return loss
         flat = torch.cat((loss.reshape(1), *(gradient.flatten() for gradient in gradients)))
         self.rows[self.rank, : len(flat)] = flat
-        self._wait(self.barrier)
+        self._meet()
         total = self.rows[:, : len(flat)].mean(0)
         # Nobody may write the next row while another still reads this one.
-        self._wait(self.barrier)
+        self._meet()
         sizes = [gradient.numel() for gradient in gradients]
         for gradient, part in zip(gradients, total[1:].split(sizes), strict=True):
             gradient.copy_(part.view_as(gradient))
         return total[0]
 
-    def _wait(self, barrier: _Barrier) -> None:
+    def _meet(self) -> None:
+        """Wait until all have come: the others tell the first, and it tells them."""
         try:
-            barrier.wait(_PATIENCE_SECONDS)
-        except BrokenBarrierError as error:
-            remedy = "Its own message stands above. Go on with --resume: the last saved state is whole."
-            raise NumericsError(explain(f"{self.count} processes to the end", "one that stopped", remedy)) from error
+            if not self.leads:
+                self.pipes[0].send(None)
+            for pipe in self.pipes:
+                if (last_words := pipe.recv()) is not None:
+                    raise self._lost(f"one that stopped: {last_words}")
+            if self.leads:
+                for pipe in self.pipes:
+                    pipe.send(None)
+        except (EOFError, OSError) as error:
+            raise self._lost("one that ended early; what it said stands above, and killed it says nothing") from error
+
+    def _lost(self, found: str) -> NumericsError:
+        remedy = "Go on with --resume: the last saved state is whole. Where memory ran out, give fewer --workers."
+        return NumericsError(explain(f"{self.count} processes to the end", found, remedy))
 
 
 ALONE = Member()
@@ -82,28 +93,32 @@ def team(count: int, numbers: int, work: Callable[[Member], Any]) -> Generator[M
         return
     context = processes.get_context("spawn")
     rows = torch.zeros(count, numbers + 1).share_memory_()
-    barrier = context.Barrier(count)
-    members = [Member(rank, count, rows, barrier) for rank in range(count)]
-    others = [context.Process(target=_assist, args=(work, member), daemon=True) for member in members[1:]]
-    for process in others:
-        process.start()
+    ends = [context.Pipe() for _ in range(count - 1)]
+    others: list[BaseProcess] = []
     try:
-        yield members[0]
+        for rank, (_, far) in enumerate(ends, start=1):
+            member = Member(rank, count, rows, (far,))
+            others.append(context.Process(target=_assist, args=(work, member), daemon=True))
+            others[-1].start()
+            # Open in its own process alone: with that one gone, reading fails instead of waiting.
+            far.close()
+        yield Member(0, count, rows, tuple(near for near, _ in ends))
     finally:
-        barrier.abort()
+        for near, _ in ends:
+            near.close()
         for process in others:
-            process.join(10)
-            process.kill()
+            if process.pid is not None:
+                process.join(_PARTING_SECONDS)
+                process.kill()
+                process.join()
 
 
 def _assist(work: Callable[[Member], Any], member: Member) -> None:
-    """Work to the end, or until another stops; whoever stops early lets all the others know."""
-    assert member.barrier is not None
+    """Work to the end, or until the first process is gone; trouble that can be told is told by the first."""
+    # Ctrl-C reaches all: the first process says so, and ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         work(member)
-    except (NumericsError, KeyboardInterrupt):
-        # The first process says why.
-        member.barrier.abort()
-    except BaseException:
-        member.barrier.abort()
-        raise
+    except SvdError as error:
+        with suppress(OSError):
+            member.pipes[0].send(str(error))

@@ -20,9 +20,9 @@ from ..config import FRAMER, SVD_INTERPOLATOR, InterpolatorConfig, UNetConfig, V
 from ..errors import (
     FileFormatError,
     InputError,
-    NumericsError,
     UnsupportedModelError,
     WeightsMismatchError,
+    damaged_weights,
     explain,
     some_keys,
 )
@@ -89,7 +89,7 @@ def load_interpolator_network(
         FileFormatError: damaged.
         UnsupportedModelError: no interpolator.
         WeightsMismatchError: tensors missing, misshapen or unknown.
-        NumericsError: NaN or infinite weights.
+        DamagedWeightsError: NaN or infinite weights.
     """
     checkpoint = open_checkpoint(Path(path))
     config, place, base = _identified(checkpoint)
@@ -97,7 +97,7 @@ def load_interpolator_network(
     model.load_state_dict(_weights(checkpoint, place, config, dtype, device), strict=True, assign=True)
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
-            raise NumericsError(explain(f"finite weights in {path}", f"NaN or infinity in {name}", _REMEDY))
+            raise damaged_weights(str(path), name)
     return StoredInterpolator(model=model.requires_grad_(False).eval(), base=base, metadata=checkpoint.metadata)
 
 

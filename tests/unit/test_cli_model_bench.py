@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from svd_core.cli.model_bench import LINES_NAME
+from svd_core.weights.camera_files import SHIPPED
 from tests.command_line import assert_refused, run_here, small_checkpoint
 
 QUICK = ("--clips", "2", "--sets", "worlds", "--device", "cpu")
@@ -68,3 +69,11 @@ def test_another_models_record_is_refused(capsys: pytest.CaptureFixture[str], ch
     (tmp_path / LINES_NAME).write_text('{"kind": "bench", "model": "other", "seed": 1}\n')
     outcome = run_here(capsys, "bench", "model", "--model", checkpoint, "--out", tmp_path, "--rows", "time", *QUICK)
     assert_refused(outcome, "other", "--out")
+
+
+def test_two_loras_for_one_preset_are_refused(
+    capsys: pytest.CaptureFixture[str], checkpoint: Path, tmp_path: Path
+) -> None:
+    loras = ["--lora", SHIPPED / "pan_left.safetensors"] * 2
+    outcome = run_here(capsys, "bench", "model", "--model", checkpoint, "--out", tmp_path / "out", *loras)
+    assert_refused(outcome, "one camera LoRA for pan_left", "--out")

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from svd_core.autoencoder.footprint import DecodePlan, decode_bytes
 from svd_core.config import InterpolatorConfig
-from svd_core.errors import FileFormatError, InputError, NumericsError, UnsupportedModelError, WeightsMismatchError
+from svd_core.errors import (
+    DamagedWeightsError,
+    FileFormatError,
+    InputError,
+    UnsupportedModelError,
+    WeightsMismatchError,
+)
 from svd_core.interpolation import Gap
 from svd_core.interpolation.engines import Blend
 from svd_core.training.interpolator_clips import held_out
@@ -141,7 +147,7 @@ def test_foreign_files_are_refused(tmp_path: Path, base_file: Path, base: SvdMod
     poisoned = _random(RESIDUAL)
     poisoned.unet.out[2].bias.data[0] = float("nan")  # type: ignore[union-attr]
     save_interpolator(poisoned, damaged, base="", metadata={}, dtype=torch.float32)
-    with pytest.raises(NumericsError, match=r"NaN or infinity in unet.out.2.bias"):
+    with pytest.raises(DamagedWeightsError, match=r"NaN or infinity in unet.out.2.bias"):
         load_interpolator_network(damaged)
 
 

@@ -85,6 +85,53 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     assert not torch.equal(expected["unet.out.2.weight"], torch.zeros_like(expected["unet.out.2.weight"]))
 
 
+def _stage(name: str, window: tuple[int, int]) -> Stage:
+    return next(dataclasses.replace(stage, window=window) for stage in _TINY if stage.name == name)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (_stage("images", (4, 9)), _stage("short_video", (1, 2))),
+        (_stage("autoencoder", (1, 2)), _stage("short_video", (1, 2))),
+    ],
+    ids=["a window further back", "a pool of another stage"],
+)
+def test_clips_follow_from_the_step_alone(tmp_path: Path, stages: tuple[Stage, ...]) -> None:
+    """Whatever the stage before left in the pool: a run resumed in the next one has none of it."""
+    whole = _trainer(tmp_path, stages=stages)
+    whole.begin()
+
+    def save(run: Trainer, report: Report) -> None:
+        if (report.stage, report.step) == (stages[1].name, 1):
+            run.save()
+            # The end of the run writes no more.
+            run.folder = tmp_path / "end"
+
+    whole.run(save)
+    resumed = _trainer(tmp_path, stages=stages)
+    resumed.resume()
+    assert (resumed.stage, resumed.step) == (1, 1)
+    resumed.run(lambda *_: None)
+    found = _weights(resumed)
+    assert all(torch.equal(value, found[name]) for name, value in _weights(whole).items())
+
+
+def test_a_run_of_an_older_version_is_refused_in_words(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.begin()
+    trainer.save()
+    state = torch.load(tmp_path / FILE_NAME, weights_only=True)
+    for part, name in (("weights", "motion_head.0.weight"), ("average", "autoencoder.encoder.conv_in.weight")):
+        older = {**state, part: {key: value for key, value in state[part].items() if key != name}}
+        torch.save(older, tmp_path / FILE_NAME)
+        with pytest.raises(InputError, match=rf"1 tensors that differ in .*{name}. Start in a new folder"):
+            _trainer(tmp_path).resume()
+    torch.save({**state, "basis": {}}, tmp_path / FILE_NAME)
+    with pytest.raises(InputError, match="mean, synthesis"):
+        _trainer(tmp_path).resume()
+
+
 def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path)
     trainer.begin()

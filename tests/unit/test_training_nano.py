@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from svd_core import load_model
 from svd_core.config import NANO, ModelConfig
@@ -18,6 +19,7 @@ from svd_core.training import nano as nano_module
 from svd_core.training import stages as stages_module
 from svd_core.training.nano import TrainOptions, train_nano
 from svd_core.training.stages import STAGES
+from tests.command_line import assert_refused, run_here
 
 _CONFIG: ModelConfig = dataclasses.replace(
     NANO,
@@ -67,9 +69,11 @@ def test_a_run_leaves_a_model_a_log_and_sheets(tmp_path: Path) -> None:
 def test_minutes_become_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module.Trainer, "seconds_per_step", lambda *_: 1.0)
     whole = sum(stage.steps * nano_module._RELATIVE_COST[stage.name] for stage in _SHORT)
-    steps = nano_module._steps_for(_options(tmp_path), whole / 2)
+    steps = nano_module._steps_for(_options(tmp_path), _SHORT, whole / 2)
     assert steps == len(_SHORT), "never fewer than one a stage"
-    assert nano_module._steps_for(_options(tmp_path), 10 * whole) == 10 * len(_SHORT)
+    assert nano_module._steps_for(_options(tmp_path), _SHORT, 10 * whole) == 10 * len(_SHORT)
+    shared = _options(tmp_path, steps=None, minutes=10 * whole / 60, workers=2)
+    assert sum(stage.steps for stage in nano_module._plan(shared)) == 5 * len(_SHORT), "the minutes of both together"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +88,9 @@ def test_minutes_become_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"source": Path("nowhere.safetensors")}, "nowhere"),
         ({"source": Path(__file__), "resume": True}, "--resume or --from"),
         ({"source": Path(__file__), "stages": ("video",), "steps": 1}, "safetensors"),
+        ({"workers": 65}, "--workers 1 to 64"),
+        ({"workers": 2, "device": "cuda"}, "--workers on a CPU"),
+        ({"photographs": Path("nowhere")}, "no folder .*nowhere"),
     ],
 )
 def test_bad_options_are_refused(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -102,6 +109,44 @@ def test_a_finished_file_trained_on_names_where_it_came_from(tmp_path: Path) -> 
     assert list(recipe["stages"]) == list(stages)
     assert recipe["from"] == {"file": first.model.name, "sha256": hashlib.sha256(first.model.read_bytes()).hexdigest()}
     assert load_model(again.model, dtype=torch.float32).config == _CONFIG
+
+
+def test_a_resumed_run_keeps_its_plan_but_for_what_is_given_anew(tmp_path: Path) -> None:
+    photographs, moved, others = (tmp_path / name for name in ("photographs", "moved", "others"))
+    for folder, seed in ((photographs, 0), (others, 9)):
+        folder.mkdir()
+        for index in range(2):
+            Image.effect_noise((40, 40), 20.0 + seed + index).convert("RGB").save(folder / f"{index}.png")
+    first = train_nano(_options(tmp_path / "first"))
+    run, stages = tmp_path / "run", ("camera", "video")
+    begun = _options(run, source=first.model, stages=stages, steps=2, photographs=photographs)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_nano(begun, _cut)
+    plan = json.loads((run / "plan.json").read_text())
+    assert plan["stages"] == list(stages) and Path(plan["photographs"]).is_absolute()
+
+    for changes in ({"photographs": others}, {"seed": 1}):
+        with pytest.raises(InputError):
+            train_nano(_options(run, resume=True, steps=9, **changes))
+        assert json.loads((run / "plan.json").read_text()) == plan, "what is refused changes nothing"
+    photographs.rename(moved)
+    with pytest.raises(InputError, match=r"no folder .*photographs"):
+        train_nano(_options(run, resume=True, steps=None))
+    train_nano(_options(run, resume=True, steps=4, photographs=moved))
+    again = json.loads((run / "plan.json").read_text())
+    assert again == plan | {"steps": 4, "photographs": str(moved)}
+
+    (run / "plan.json").write_text('{"steps": 4, "workers": "many"}')
+    with pytest.raises(FileFormatError, match="Delete it"):
+        train_nano(_options(run, resume=True, steps=4))
+
+
+@pytest.mark.parametrize("what", ["camera", "interpolator", "refiner"])
+@pytest.mark.parametrize("option", ["--workers 2", "--photographs installed", "--from a.safetensors", "--stages video"])
+def test_what_only_nano_listens_to_is_not_passed_over(
+    capsys: pytest.CaptureFixture[str], what: str, option: str
+) -> None:
+    assert_refused(run_here(capsys, "train", what, *option.split()), "svd train nano", f"Leave {option.split()[0]} out")
 
 
 def _cut(report: object) -> None:

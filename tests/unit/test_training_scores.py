@@ -151,11 +151,22 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path, name: str, seed: 
     assert path.read_bytes() == before
 
 
-def test_another_file_is_no_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "base", "clip": 0}\n',
+        '{"kind": "bench", "seed": 3}\n',
+        '{"kind": "bench", "seed": 3, "model": "m"}\n{"clip": 0}\n',
+        "Notes of mine,\nnot to be lost.\n",
+    ],
+    ids=["other lines", "no model", "other lines later", "prose"],
+)
+def test_another_file_is_no_record(tmp_path: Path, text: str) -> None:
     path = tmp_path / "model.jsonl"
-    path.write_text('{"name": "base", "clip": 0}\n')
+    path.write_text(text)
     with pytest.raises(InputError, match="--out"):
         Record.opened(path, "m", None, lambda: 0)
+    assert path.read_text() == text
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -56,8 +61,44 @@ def test_one_process_needs_no_company() -> None:
     assert torch.equal(gradient, torch.ones(3))
 
 
-def test_a_lost_worker_stops_the_others(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(NumericsError, match="2 processes"), team(2, 3, _die) as member:
+def test_what_a_lost_worker_said_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    told = r"Expected 2 processes to the end; found one that stopped: a worker's own trouble\. Go on with --resume"
+    with pytest.raises(NumericsError, match=told), team(2, 3, _die) as member:
+        member.mean(torch.tensor(0.0), [torch.ones(3)])
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["at work", "waiting for the first"])
+def test_a_worker_that_is_killed_stops_the_first_at_once(waiting: bool) -> None:
+    """As where memory runs out: nothing of it is left to tell."""
+    lost = pytest.raises(NumericsError, match="2 processes to the end; found one that ended early")
+    with lost, team(2, 3, partial(_be_killed, waiting)) as member:
+        for process in multiprocessing.active_children():
+            process.join(60)
+        member.mean(torch.tensor(0.0), [torch.ones(3)])
+    assert not multiprocessing.active_children()
+
+
+def _be_killed(waiting: bool, member: Member) -> None:
+    threading.Timer(0.5 if waiting else 0.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    if waiting:
+        member.mean(torch.tensor(0.0), [torch.ones(3)])
+    time.sleep(60)
+
+
+def test_ctrl_c_is_the_first_processs_to_tell(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), team(2, 3, _work_on) as member:
+        member.mean(torch.tensor(0.0), [torch.ones(3)])
+        for process in multiprocessing.active_children():
+            os.kill(process.pid or 0, signal.SIGINT)
+        member.mean(torch.tensor(0.0), [torch.ones(3)])
+        raise KeyboardInterrupt
+    assert not multiprocessing.active_children()
+    assert capfd.readouterr().err == ""
+
+
+def _work_on(member: Member) -> None:
+    while True:
         member.mean(torch.tensor(0.0), [torch.ones(3)])
 
 
