@@ -21,7 +21,7 @@ _ASSETS = Path(__file__).parent.parent / "assets"
 _BUCKETS = {"low": 16, "mid": 48, "high": 100}
 _SEEDS = (1, 2)
 # No faster than the small model follows in whole pictures.
-_MOVES = ("static", "pan_left:4", "tilt_up:4", "zoom_in:8")
+_MOVES = ("static", "pan_left:7", "tilt_up:7", "zoom_in:8")
 # A clip below this many pixels is enlarged by a whole factor for the player.
 _COMFORTABLE_SIDE = 256
 
