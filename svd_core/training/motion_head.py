@@ -46,7 +46,11 @@ def origins(path: CameraPath, height: int, width: int) -> Tensor:
 def middle_of(unet: VideoUNet) -> Generator[list[Tensor]]:
     """Collects what leaves the middle block, `(b t) c h w`, once for every forward pass within."""
     seen: list[Tensor] = []
-    handle = unet.middle_block[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+
+    def collect(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        seen.append(output)
+
+    handle = unet.middle_block[-1].register_forward_hook(collect)
     try:
         yield seen
     finally:

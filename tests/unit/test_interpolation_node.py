@@ -122,8 +122,8 @@ def test_nonsense_is_explained(node: Any, pack: tuple[FakeHost, Any]) -> None:
     holed[2, 0, 0, 0] = float("nan")
     for given, changes, word in (
         (holed, {}, "frame 2"),
-        (images(), {"factor": -1.0}, "factor above 0"),
-        (images(), {"source_fps": 0.0, "mode": "fps"}, "source rate above 0"),
+        (images(), {"factor": -1.0}, "`factor` above 0"),
+        (images(), {"source_fps": 0.0, "mode": "fps"}, "`source_fps` above 0"),
         (images(), {"pairs": "a-b"}, "frame numbers"),
         (images(), {"memory": "cloud"}, "memory"),
     ):
