@@ -130,7 +130,7 @@ EXAMPLES: dict[str, Example] = {
         "full turn.",
     ),
     "camera_preset": with_camera(
-        {"move": move("pan_left", 12.0)},
+        {"move": move("pan_left", 7.0)},
         "move",
         "measure",
         "plot",
@@ -140,7 +140,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "camera_pan_then_zoom": with_camera(
         {
-            "pan": move("pan_right", 12.0, ease="in-out"),
+            "pan": move("pan_right", 7.0, ease="in-out"),
             "zoom": move("zoom_in", 15.0, ease="in"),
             "join": node(
                 "SVDStudioCameraJoin", camera_1=Link("pan", "camera"), camera_2=Link("zoom", "camera"), crossfade=4
