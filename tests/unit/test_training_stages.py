@@ -60,8 +60,8 @@ def test_every_stage_trains_something_and_only_its_part(stage: StageName) -> Non
         "images": ({"unet", "image_encoder"}, False),
         "temporal": ({"unet"}, True),
         "short_video": ({"unet", "image_encoder"}, None),
-        "camera": ({"unet", "image_encoder"}, None),
-        "video": ({"unet", "image_encoder"}, None),
+        "camera": ({"unet", "image_encoder", "motion_head"}, None),
+        "video": ({"unet", "image_encoder", "motion_head"}, None),
         "temporal_decoder": ({"autoencoder"}, True),
     }[stage]
     assert parts == expected[0]
