@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from svd_core.errors import InputError
 from svd_core.sweep import manifest as manifest_module
 from svd_core.sweep.graph import GraphError
+from svd_core.sweep.hash_store import file_hash
 from svd_core.sweep.identity import folder_name
 from svd_core.sweep.manifest import Manifest, Record
 from tests.sweep_graphs import two_by
@@ -108,15 +110,21 @@ def test_two_names_of_one_folder(server: Server) -> None:
 
 
 def test_a_clip_that_goes_while_it_is_measured(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = threading.Event()
+
     def gone(clip: Path, asked: object) -> dict[str, float]:
-        hashing.setattr("svd_core.sweep.folder.file_hash", no_file)
+        measured.set()
         return {"motion": 1.0}
 
-    def no_file(path: Path) -> str:
-        raise FileNotFoundError(2, "No such file or directory", str(path))
+    def hash_while_there(path: Path) -> str:
+        if measured.is_set():
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return file_hash(path)
 
-    with monkeypatch.context() as hashing:
-        hashing.setattr("svd_core.sweep.measured.measure_clip", gone)
+    # Both are taken back together: a measurement still under way must find nothing left to change.
+    with monkeypatch.context() as patched:
+        patched.setattr("svd_core.sweep.measured.measure_clip", gone)
+        patched.setattr("svd_core.sweep.folder.file_hash", hash_while_there)
         server.start(1)
         server.until("sweep", "paused", "finished")
     server.sweeps.act("sweep", "resume", None)
