@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .host import io, ui
 
@@ -38,16 +38,25 @@ class SVDStudioCameraPreview(io.ComfyNode):
                     "path", display_name="path", tooltip="The views over the picture, from blue (first) to orange."
                 ),
                 io.Image.Output("curves", display_name="curves", tooltip="Position and speed over the frames."),
-                io.String.Output("summary", display_name="summary", tooltip="One line a move."),
+                io.String.Output(
+                    "summary",
+                    display_name="summary",
+                    tooltip="One line a move, and a warning where the camera leaves the picture.",
+                ),
             ],
         )
 
     @classmethod
     def execute(cls, image: Tensor, camera: CameraStack, frames: int, fps: int) -> io.NodeOutput:
-        from ..svd_core.camera.preview import draw_curves, draw_path
+        from ..svd_core.camera.preview import draw_curves, draw_path, warning
         from ..svd_core.camera.stack_text import move_text
 
         path = draw_path(image[0, ..., :3], camera, frames, fps)[None]
         curves = draw_curves(camera, frames, fps)[None]
-        summary = "\n".join(move_text(move) for move in camera.moves) or "No moves."
-        return io.NodeOutput(path, curves, summary, ui=ui.PreviewImage(path, cls=cls))
+        lines = [move_text(move) for move in camera.moves] or ["No moves."]
+        shown: dict[str, Any] = ui.PreviewImage(path, cls=cls).as_dict()
+        warned = warning(camera, frames, fps)
+        if warned is not None:
+            lines.append(warned)
+        # An empty text takes the warning of an earlier run off the node.
+        return io.NodeOutput(path, curves, "\n".join(lines), ui={**shown, "text": (warned or "",)})

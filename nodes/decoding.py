@@ -14,9 +14,8 @@ from ..svd_core.autoencoder.footprint import DecodePlan, decode_bytes
 from ..svd_core.config import SVD, AutoencoderConfig
 from ..svd_core.errors import InputError, explain
 from ..svd_core.memory import with_leaner_retry
+from .conditioning import pixels_per_cell
 from .host import VAE, management, work_report
-
-_CELL = 8
 
 
 def decode_for_host(vae: VAE, latents: Tensor, frames: int, chunk: int, overlap: int, tile: int) -> tuple[Tensor, str]:
@@ -29,7 +28,7 @@ def decode_for_host(vae: VAE, latents: Tensor, frames: int, chunk: int, overlap:
     """
     check_vae(vae, latents)
     notices: list[str] = []
-    asked = DecodePlan(chunk=min(chunk, frames), tile=max(1, tile // _CELL) if tile else None)
+    asked = DecodePlan(chunk=min(chunk, frames), tile=max(1, tile // pixels_per_cell(vae)) if tile else None)
 
     def run(plan: DecodePlan) -> Tensor:
         return _decode(vae, latents, frames, overlap, plan)
@@ -103,7 +102,7 @@ def _decoder(vae: VAE) -> Autoencoder | Callable[[Tensor, int], Tensor]:
 
 
 def _report(vae: VAE, latents: Tensor, frames: int, plan: DecodePlan) -> str:
-    tiles = "whole frames" if plan.tile is None else f"tiles of {plan.tile * _CELL} pixels"
+    tiles = "whole frames" if plan.tile is None else f"tiles of {plan.tile * pixels_per_cell(vae)} pixels"
     needed = memory_needed(vae, latents, plan) / 2**30
     lines = [f"{len(latents) // frames} x {frames} frames, {plan.chunk} at a time, {tiles}; about {needed:.2f} GiB"]
     if not any("time_" in name for name, _ in vae.first_stage_model.named_parameters()):

@@ -25,9 +25,10 @@ from ..svd_core.operations import Layers
 from ..svd_core.rife_layouts import RifeConfig
 from ..svd_core.weights.rife import check_settings, fill_rife
 from ..svd_core.weights.rife_file import open_rife
+from ..svd_core.weights.video_engine import STEPS
 from ..svd_core.weights.video_interpolators import is_video_interpolator
 from .host import ModelPatcher, cast_on_use, management
-from .host_video_interpolation import HostBetween, load_video_for_host
+from .host_video_interpolation import HostBetween, load_video_for_host, times_of
 
 DTYPES = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Values a pixel that a call keeps alive, generously; what the host assumes of RIFE, and of networks that do not say.
@@ -70,23 +71,31 @@ class HostRife(Rife):
         timestep: Tensor | float = 0.5,
         cache: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """The frames `B 3 H W` at `timestep`, one number or `B 1 H W`; `cache` holds features of one picture each."""
+        """The frames `B 3 H W` at `timestep`, see `times_of`; `cache` holds features of one picture each."""
         rows = len(img0)
-        time = timestep if isinstance(timestep, Tensor) else img0.new_full((rows,), timestep)
+        times = times_of(timestep, rows).to(img0.device)
         known = cache or {}
         features = [
             known[name].expand(rows, -1, -1, -1) if name in known else self.encoded(picture[:, :3])
             for name, picture in (("img0", img0), ("img1", img1))
         ]
-        return self.frames_at(img0, img1, time.float().reshape(rows, -1).mean(dim=1), (features[0], features[1]))
+        return self.frames_at(img0, img1, times, (features[0], features[1]))
 
 
 def load_for_host(
-    path: Path, base: Path, dtype: str, flow_scale: float = 1.0, batch: int = 1, refine: bool = False
+    path: Path,
+    base: Path,
+    dtype: str,
+    flow_scale: float = 1.0,
+    batch: int = 1,
+    refine: bool = False,
+    steps: int = STEPS,
+    seed: int = 0,
 ) -> tuple[ModelPatcher, str]:
     """An interpolator of either kind on the host's patcher, and what it is in words.
 
-    `base` is the model whose latents a video interpolator speaks; scale, batch and refinement are RIFE's.
+    `base` is the model whose latents a video interpolator speaks; scale, batch and refinement are RIFE's, steps and
+    seed those of video interpolators that sample.
 
     Raises:
         SvdError: as in `load_interpolator` and `load_video_engine`.
@@ -94,7 +103,7 @@ def load_for_host(
     if dtype not in DTYPES:
         raise InputError(choose_from("dtype", dtype, DTYPES))
     if is_video_interpolator(path):
-        return load_video_for_host(path, base, DTYPES[dtype])
+        return load_video_for_host(path, base, DTYPES[dtype], steps, seed)
     check_settings(flow_scale, batch)
     checkpoint, config = open_rife(path)
     device = management.get_torch_device()

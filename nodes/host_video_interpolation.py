@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..svd_core.autoencoder.footprint import decode_bytes
+from ..svd_core.errors import InputError, explain
 from ..svd_core.interpolation.engines import Gap, Halving
 from ..svd_core.unet import ExecutionPlan
 from ..svd_core.unet.interpolator import VideoInterpolator
@@ -28,11 +29,11 @@ _ONE_CALL = ExecutionPlan(batched_guidance=False, feed_forward_blocks=1)
 
 
 class HostBetween(nn.Module):
-    """An interpolator and those networks of its base that pictures go through."""
+    """An interpolator and those networks of its base that pictures go through; steps and seed as in `VideoBetween`."""
 
-    def __init__(self, network: VideoInterpolator, base: SvdModel, name: str) -> None:
+    def __init__(self, network: VideoInterpolator, base: SvdModel, name: str, steps: int, seed: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.steps, self.seed = network, steps, seed
         self.autoencoder, self.image_encoder = base.autoencoder, base.image_encoder
         self.config, self.name = base.config, name
 
@@ -77,10 +78,13 @@ class HostBetween(nn.Module):
         timestep: Tensor | float = 0.5,
         cache: Mapping[str, object] | None = None,
     ) -> Tensor:
-        """The frames `B 3 H W` at `timestep`, one number or `B 1 H W`, each row between its own two pictures."""
+        """The frames `B 3 H W` at `timestep` (see `times_of`), each row between its own two pictures.
+
+        Raises:
+            InputError: see `times_of`.
+        """
         rows = len(img0)
-        clock = timestep if isinstance(timestep, Tensor) else torch.full((rows,), timestep)
-        times = clock.float().reshape(rows, -1).mean(dim=1).tolist()
+        times = times_of(timestep, rows).tolist()
         engine, made = self.engine(img0.device), list[Tensor]()
         start = 0
         for end in range(1, rows + 1):
@@ -93,12 +97,37 @@ class HostBetween(nn.Module):
 
     def _between(self, device: torch.device) -> VideoBetween:
         return VideoBetween(
-            network=self.network, base=self, device=device, token_dtype=torch.float32, on_work=check_interrupt
+            network=self.network,
+            base=self,
+            steps=self.steps,
+            seed=self.seed,
+            device=device,
+            token_dtype=torch.float32,
+            on_work=check_interrupt,
         )
 
 
-def load_video_for_host(path: Path, base: Path, dtype: torch.dtype | None) -> tuple[ModelPatcher, str]:
+def times_of(timestep: Tensor | float, rows: int) -> Tensor:
+    """Times `B`, float32, from what hosts call a timestep: one for all rows, as a number or a tensor of one row, or one
+    a row, `B ...`, of which the mean counts.
+
+    Raises:
+        InputError: times for another number of rows.
+    """
+    given = timestep.float() if isinstance(timestep, Tensor) else torch.tensor(float(timestep))
+    times = given.reshape(len(given) if given.ndim else 1, -1).mean(dim=1)
+    if len(times) not in (1, rows):
+        remedy = "Give a number, or a time for each pair."
+        raise InputError(explain(f"timestep for {rows} pairs of pictures", f"{len(times)} of them", remedy))
+    return times.expand(rows)
+
+
+def load_video_for_host(
+    path: Path, base: Path, dtype: torch.dtype | None, steps: int, seed: int
+) -> tuple[ModelPatcher, str]:
     """An interpolator with its base on the host's patcher, and what it is in words; None leaves the dtype to the host.
+
+    Steps and seed are for files of the masked form.
 
     Raises:
         SvdError: see `load_video_engine`; above all, the base is another one than the interpolator was trained on.
@@ -110,7 +139,7 @@ def load_video_for_host(path: Path, base: Path, dtype: torch.dtype | None) -> tu
     check_base(stored, model, path)
     offered = [torch.bfloat16, torch.float32]
     stored_as(model.autoencoder, dtype if dtype is torch.float32 else management.vae_dtype(device, offered))
-    network = HostBetween(stored.model, model, path.stem)
+    network = HostBetween(stored.model, model, path.stem, steps, seed)
     patcher = ModelPatcher(network, load_device=device, offload_device=management.unet_offload_device())
     return patcher, _in_words(path, network, stored.base is not None)
 
@@ -118,7 +147,8 @@ def load_video_for_host(path: Path, base: Path, dtype: torch.dtype | None) -> tu
 def _in_words(path: Path, network: HostBetween, base_known: bool) -> str:
     config, sampling = network.network.config, network.config.sampling
     count = sum(parameter.numel() for parameter in network.network.parameters())
-    way = "drawn in one step" if config.form == "residual" else "sampled from noise"
+    sampled = f"sampled from noise in {network.steps} steps, seed {network.seed}"
+    way = "drawn in one step" if config.form == "residual" else sampled
     lines = [
         f"{path.name}: video interpolator of {network.config.name}, {config.frames - 2} frames between two, {way}",
         f"{count / 1e6:.1f} million parameters, {str(network.get_dtype()).removeprefix('torch.')}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .host import io
+from .host import io, ui
 from .load_interpolator import SOCKET
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class SVDStudioInterpolate(io.ComfyNode):
     def execute(cls, images: Tensor, source_fps: float, **settings: Any) -> io.NodeOutput:  # noqa: ANN401
         from .interpolating import interpolate
 
-        return io.NodeOutput(*interpolate(images, source_fps, **settings))
+        made = interpolate(images, source_fps, **settings)
+        return io.NodeOutput(*made, ui=ui.PreviewText(made[-1]))
 
 
 def _inputs() -> list[io.Input]:

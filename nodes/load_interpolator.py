@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import catalog
 from .choices import listed, verdict
+from .conditioning_parts import MAX_SEED
 from .host import io, ui
 
 SOCKET = "FRAME_INTERPOLATION_MODEL,INTERP_MODEL"
@@ -76,6 +77,24 @@ class SVDStudioLoadInterpolator(io.ComfyNode):
                     tooltip="Video interpolator: the model it was trained on, whose autoencoder and image encoder it "
                     "works with. Another one is refused.",
                 ),
+                io.Int.Input(
+                    "steps",
+                    default=25,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="Video interpolators that sample from noise (Framer's, and those trained with --form "
+                    "masked; the report says so): sampling steps between two frames. No effect on other files.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=False,
+                    optional=True,
+                    tooltip="The same files: seed of the noise, the same for every two frames.",
+                ),
             ],
             outputs=[
                 io.Custom(SOCKET).Output(
@@ -120,12 +139,14 @@ class SVDStudioLoadInterpolator(io.ComfyNode):
         batch: int,
         refine: bool = False,
         base: str = catalog.EMBEDDED,
+        steps: int = 25,
+        seed: int = 0,
     ) -> io.NodeOutput:
         """Build the network; the host's patcher moves it where it runs."""
         from .host_interpolation import load_for_host
 
         path = catalog.find_interpolator(interpolator_name)
-        patcher, report = load_for_host(path, catalog.find(base), dtype, float(flow_scale), batch, refine)
+        patcher, report = load_for_host(path, catalog.find(base), dtype, float(flow_scale), batch, refine, steps, seed)
         return io.NodeOutput(patcher, report, ui=ui.PreviewText(report))
 
 

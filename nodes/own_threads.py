@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from ..svd_core.errors import Cancelled, explain
+
 _Made = TypeVar("_Made")
 
 
@@ -21,16 +23,23 @@ class OwnThreads:
         self._open: tuple[ThreadPoolExecutor, asyncio.Semaphore] | None = None
 
     async def run(self, work: Callable[[], _Made]) -> _Made:
-        """What `work` returns or raises, done in one of the threads."""
+        """What `work` returns or raises, done in one of the threads.
+
+        Raises:
+            Cancelled: `close` came before its turn.
+        """
         if self._open is None:
             threads = ThreadPoolExecutor(self._count, thread_name_prefix=self._name)
             self._open = threads, asyncio.Semaphore(self._count)
-        threads, free = self._open
+        opened = threads, free = self._open
         async with free:
+            if self._open is not opened:
+                remedy = "Ask again when the server is back."
+                raise Cancelled(explain("a server that runs until this is done", "one that stops", remedy))
             return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     def close(self) -> None:
-        """Let the threads go, without waiting for what they are at."""
+        """Let the threads go, without waiting for what they are at; work that still waits for its turn is cancelled."""
         opened, self._open = self._open, None
         if opened is not None:
             opened[0].shutdown(wait=False, cancel_futures=True)

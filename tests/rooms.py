@@ -18,19 +18,20 @@ def refusal(pack: tuple[FakeHost, Any]) -> type[Exception]:
 
 
 class FakeVae:
-    """Eight-fold pooling as a VAE: `t c h w` of four channels."""
+    """Pooling, eight-fold unless said otherwise, as a VAE: `t c h w` of four channels."""
 
-    downscale_ratio, latent_channels, latent_dim = 8, 4, 2
+    latent_channels, latent_dim = 4, 2
     vae_dtype, device, output_device, patcher = torch.float32, "cpu", "cpu", None
 
-    def __init__(self) -> None:
+    def __init__(self, cell: int = 8) -> None:
+        self.downscale_ratio = cell
         self.calls: list[tuple[int, ...]] = []
         self.fail_above = 10**9
         self.first_stage_model = SimpleNamespace(decode=self._decode, named_parameters=lambda: [("time_mix", None)])
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         assert pixels.shape[-1] == 3, f"{pixels.shape[-1]} channels"
-        pooled = torch.nn.functional.avg_pool2d(pixels.movedim(-1, 1), 8)
+        pooled = torch.nn.functional.avg_pool2d(pixels.movedim(-1, 1), self.downscale_ratio)
         return torch.cat([pooled, pooled.mean(1, keepdim=True)], 1)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -39,7 +40,8 @@ class FakeVae:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         # Each frame is told from its neighbours, as by a temporal decoder.
         mixed = latents + 0.1 * torch.cat([latents[1:], latents[-1:]])
-        return mixed[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3)
+        cell = self.downscale_ratio
+        return mixed[:, :3].repeat_interleave(cell, 2).repeat_interleave(cell, 3)
 
     def process_output(self, pixels: torch.Tensor) -> torch.Tensor:
         return ((pixels + 1) / 2).clamp(0, 1)

@@ -78,6 +78,16 @@ def draw_curves(stack: CameraStack, frames: int, fps: float) -> Tensor:
     return _tensor(canvas)
 
 
+def warning(stack: CameraStack, frames: int, fps: float) -> str | None:
+    """What is wrong with the way of the moves that bring no LoRA, should none be found for them; None if nothing is.
+
+    Errors as in `draw_path`.
+    """
+    own = CameraStack(tuple(move for move in stack.moves if move.lora is None))
+    found = resolve(own, frames, fps, None).caution
+    return None if found is None else f"Where no camera LoRA carries the moves: {found}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Curve:
     """One move over the frames, both `T`: part of the way done, and speed over the fastest."""

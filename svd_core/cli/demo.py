@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _ASSETS = Path(__file__).parent.parent / "assets"
 _BUCKETS = {"low": 16, "mid": 48, "high": 100}
 _SEEDS = (1, 2)
-# No faster than the small model follows in whole pictures.
+# No faster than the shipped LoRAs were measured to be at strength 1 (assets/MODEL_CARD.md). None of them zooms: that
+# is the training-free fallback's work.
 _MOVES = ("static", "pan_left:7", "tilt_up:7", "zoom_in:8")
 # A clip below this many pixels is enlarged by a whole factor for the player.
 _COMFORTABLE_SIDE = 256

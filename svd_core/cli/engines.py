@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, choose_from, explain
+from ..seeds import LAST_SEED
 from . import options as words
 
 if TYPE_CHECKING:
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
 
 _SVD, _RIFE = "svd", "rife"
 _WITH_FILES = ("flow:FILE", "rife:FILE", "svd", "svd:FILE")
+
+
+def add_svd_options(group: argparse._ArgumentGroup) -> None:
+    """How video interpolators run."""
+    group.add_argument(
+        "--base", default="nano", metavar="nano|FILE|FOLDER", help="svd: the model the engine was trained on"
+    )
+    group.add_argument(
+        "--steps",
+        type=words.whole("--steps", 1, words.MAX_STEPS),
+        default=25,
+        metavar="N",
+        help="svd, files that sample from noise (Framer's, --form masked): sampling steps between two frames "
+        "(default: 25)",
+    )
+    group.add_argument(
+        "--seed",
+        type=words.whole("--seed", 0, LAST_SEED),
+        default=0,
+        metavar="N",
+        help="svd, the same files: seed of the noise, the same for every two frames (default: 0)",
+    )
 
 
 def add_rife_options(group: argparse._ArgumentGroup) -> None:
@@ -52,7 +75,9 @@ def resolve_engine(options: argparse.Namespace, device: torch.device) -> str | E
     if kind == _SVD:
         from ..weights.video_engine import load_video_engine
 
-        return load_video_engine(file or "nano", base=options.base, device=device)
+        return load_video_engine(
+            file or "nano", base=options.base, device=device, steps=options.steps, seed=options.seed
+        )
     if kind == _RIFE:
         if not Path(file).exists() or not file:
             found = f"nothing at {file}" if file else f"--engine {options.engine}"

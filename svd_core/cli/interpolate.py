@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FileFormatError, InputError, explain
 from . import options as words
-from .engines import add_rife_options
+from .engines import add_rife_options, add_svd_options
 from .output import Console
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "RIFE weights in FILE (.pth, .pkl, .safetensors, versions 4.0 to 4.26), svd is the video network of "
         "`svd train interpolator` (without FILE the embedded model's, made for 64 x 64 pixels)",
     )
-    group.add_argument(
-        "--base", default="nano", metavar="nano|FILE|FOLDER", help="the model an svd engine was trained on"
-    )
+    add_svd_options(group)
     add_rife_options(group)
     group.add_argument(
         "--cut-guard",

@@ -128,6 +128,7 @@ def _make(plan: Plan, cells: Sequence[Cell], options: argparse.Namespace, consol
 
     out, started = Path(options.out), time.perf_counter()
     executor, places = executor_for(plan, options)
+    _check_begun_here(out)
     report = _Report(plan, cells, out, places, console)
     try:
         progress = run_plan(
@@ -156,6 +157,20 @@ def _make(plan: Plan, cells: Sequence[Cell], options: argparse.Namespace, consol
         remedy = f"`svd sweep {options.plan} --out {out} --resume` tries them again."
         raise SvdError(f"{progress.failed} of {progress.total} cells failed; the others are whole. {remedy}")
     return 0
+
+
+def _check_begun_here(out: Path) -> None:
+    """A server knows its cells by what is in its model files, and from here they count by their names: no clip of its
+    sweeps would be known again, and all would be made anew beside them.
+
+    Raises:
+        InputError: a server began the sweep in that folder.
+    """
+    from ..sweep.state import STATE
+
+    if (out / STATE).is_file():
+        remedy = "Resume it in the Sweeps tab, or name another folder and have every clip made."
+        raise InputError(explain("a folder this command began", f"{out}, begun by a ComfyUI server", remedy))
 
 
 class _Report:

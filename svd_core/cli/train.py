@@ -73,7 +73,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _photographs(text: str | None) -> Path | Literal["installed"] | None:
-    return Path(text) if text not in (None, "installed") else "installed" if text else None
+    if text is None:
+        return None
+    return "installed" if text == "installed" else Path(text)
 
 
 def _check_fit(options: argparse.Namespace) -> None:
@@ -102,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
 def _all(options: argparse.Namespace) -> int:
     """The embedded model and, on what came out, interpolator and camera LoRAs; amounts of work are the model's."""
     from ..training.camera_shipped import ON_MODEL
+    from ..training.checkpoints import FILE_NAME
     from ..training.interpolator import INTERPOLATOR_ON_MODEL
     from ..training.nano import MODEL_NAME
 
@@ -113,9 +116,11 @@ def _all(options: argparse.Namespace) -> int:
         options.out = folder / name
         options.steps = None if asked.steps is None else max(1, round(asked.steps * share))
         options.minutes = None if asked.minutes is None else asked.minutes * share
-        options.resume = asked.resume and options.out.is_dir()
         if name == "interpolator":
+            options.resume = asked.resume and (options.out / FILE_NAME).is_file()
             train_interpolator.run(options)
+    # Those of the moves that were not begun are begun all the same.
+    options.resume = asked.resume
     return train_camera.run_shipped(train_camera.settings_of(options), Console.of(options))
 
 

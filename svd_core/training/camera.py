@@ -27,27 +27,25 @@ from .camera_trials import Bench, Readings, bench_for, clips_with, read
 from .camera_watch import Tell, Watcher
 from .camera_writing import Finished, write_finished
 from .fast_layers import FAST_LAYERS
+from .run_options import RunOptions
 
 CALIBRATED_AT = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)
 """Strengths a finished LoRA is measured at."""
 LARGE_SIZE = (512, 320)
 """Width and height clips have by default where the model's own size would take too much memory to train at."""
 _PLAN_NAME = "plan.json"
+_MARKS = (STATE_NAME, _PLAN_NAME)
 _PROBE_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CameraTrainOptions:
-    """`out` is a folder: state, log, samples and the finished LoRA land there.
-
-    source: what to learn from. size (width, height), frames and fps are the model's own by default, but for the size
-    of large models (`LARGE_SIZE`). Give `steps` or `minutes` of computing, or neither for the recipe's. targets and
-    rank: which layers, how wide. reference: the amount a second that strength 1 is to mean. trials: pictures the LoRA
-    is tried on, by default the recipe's. early_stop: end when the meter reads the asked speed twice. dtype: of the
-    model's weights, by default float32 on a CPU and bfloat16 on a GPU.
+class CameraTrainOptions(RunOptions):
+    """source: what to learn from. size (width, height), frames and fps are the model's own by default, but for the
+    size of large models (`LARGE_SIZE`). targets and rank: which layers, how wide. reference: the amount a second that
+    strength 1 is to mean. trials: pictures the LoRA is tried on, by default the recipe's. early_stop: end when the
+    meter reads the asked speed twice. dtype: of the model's weights, by default float32 on a CPU and bfloat16 on a GPU.
     """
 
-    out: Path
     preset: str
     model: str | Path = EMBEDDED
     source: SourceChoice = field(default_factory=SourceChoice)
@@ -56,16 +54,11 @@ class CameraTrainOptions:
     fps: float | None = None
     rank: int | None = None
     targets: tuple[str, ...] = ("attention", "feed-forward")
-    steps: int | None = None
-    minutes: float | None = None
     batch: int | None = None
     learning_rate: float = 4e-3
     reference: float | None = None
     trials: int | None = None
     early_stop: bool = False
-    resume: bool = False
-    seed: int = 0
-    device: str = "cpu"
     dtype: torch.dtype | None = None
     threads: int | None = None
 
@@ -97,8 +90,7 @@ def train_camera(
     """
     say = tell or _say_nothing
     _check(options)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    options.set_threads()
     loaded = model or _load(options)
     _check_family(loaded.config)
     size = _size(options, loaded.config)
@@ -139,7 +131,7 @@ def train_camera(
 
 def begun(folder: Path) -> bool:
     """Whether a run of this kind was started in a folder."""
-    return (folder / STATE_NAME).is_file() or (folder / _PLAN_NAME).is_file()
+    return any((folder / mark).is_file() for mark in _MARKS)
 
 
 def _say_nothing(what: str, done: int, total: int, loss: float | None) -> None:
@@ -147,22 +139,14 @@ def _say_nothing(what: str, done: int, total: int, loss: float | None) -> None:
 
 
 def _check(options: CameraTrainOptions) -> None:
-    if options.steps is not None and options.minutes is not None:
-        raise InputError(explain("--steps or --minutes", "both", "Give one of them."))
-    for name, value in (("--steps", options.steps), ("--minutes", options.minutes), ("--batch", options.batch)):
-        if value is not None and value <= 0:
-            raise InputError(explain(f"a positive number for {name}", f"{value}", "Give more."))
+    if options.batch is not None and options.batch < 1:
+        raise InputError(explain("at least one clip a step", f"--batch {options.batch}", "Give more."))
     if options.trials is not None and not 1 <= options.trials <= 512:
         raise InputError(explain("1 to 512 clips to measure on", f"{options.trials}", "6 give a first impression."))
     check_targets(options.targets)
     if options.rank is not None:
         check_rank(options.rank)
-    if begun(options.out) and not options.resume:
-        found = f"a run in {options.out}"
-        raise InputError(explain("a new folder for the run", found, "Add --resume to continue it, or name another."))
-    if options.resume and not begun(options.out):
-        raise InputError(explain(f"a run to resume in {options.out}", "none", "Start without --resume."))
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.check(*_MARKS)
 
 
 def _load(options: CameraTrainOptions) -> SvdModel:

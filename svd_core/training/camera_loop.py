@@ -24,9 +24,9 @@ from ..camera.lora import CameraLora, LowRank
 from ..errors import FileFormatError, InputError, NumericsError, explain
 from ..unet.inflated import SpatialVideoTransformer, VideoResBlock
 from ..unet.unet import VideoUNet
-from ..video_io import atomic_file
 from .camera_latents import Encoded, LatentGroups
 from .camera_layers import fresh_deltas, parameters_of, with_values
+from .checkpoints import save_fields
 from .diffusion import NoiseLaw, TrainingClips, diffusion_loss
 from .networks import Average
 
@@ -121,7 +121,11 @@ class CameraTrainer:
         self.step, self.spent, self.history = saved["step"], saved["spent"], saved["history"]
 
     def save(self) -> None:
-        """Write the run's state; an interrupted write leaves the previous one."""
+        """Write the run's state; an interrupted write leaves the previous one.
+
+        Raises:
+            OutputError: the disk is full or failed.
+        """
         fields = {
             "key": self.key,
             "values": {name: value.detach().cpu() for name, value in self._parameters.items()},
@@ -132,9 +136,7 @@ class CameraTrainer:
             "spent": self.spent,
             "history": self.history,
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.folder / STATE_NAME) as temporary:
-            torch.save(fields, temporary)
+        save_fields(self.folder / STATE_NAME, fields)
 
     def run(self, observe: Callable[[CameraReport], bool], *, save_seconds: float = 60.0) -> None:
         """Train to the end; `observe` is called after every step with nothing on the network and may end the run.

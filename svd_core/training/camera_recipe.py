@@ -41,6 +41,6 @@ def steps_for(config: ModelConfig, *, held: bool) -> int:
 def law_for(config: ModelConfig, size: ClipSize) -> NoiseLaw:
     """Training noise for the clip's resolution: its mean rises with log area / 2 (Hoogeboom et al. 2023)."""
     if is_small(config):
-        return _SMALL_LAW
+        return _SMALL_LAW.for_cells(size.height * size.width // config.autoencoder.downsampling**2)
     shift = 0.5 * math.log(size.height * size.width / _AREA)
     return NoiseLaw(mean=_MEAN + shift + _CAMERA_SHIFT, deviation=_DEVIATION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from ..video_io import write_clip
 from .camera_loop import CameraReport, CameraTrainer
 from .camera_moves import Target
 from .camera_trials import Bench, Readings, clips_with, read
+from .run_log import append_line
 from .sampler import Model
 
 Tell = Callable[[str, int, int, float | None], None]
@@ -76,5 +76,4 @@ class Watcher:
         if found is not None:
             entry |= {"amount": found.amount(1.0, self._target), "off_axis": found.off_axis(1.0, self._target)}
         self._losses.clear()
-        with (self._folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_line(self._folder, entry)

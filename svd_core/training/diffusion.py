@@ -6,7 +6,8 @@ small latents (see README.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange, repeat
@@ -15,6 +16,9 @@ from torch import Generator, Tensor
 from ..config import UNetConfig
 from ..sinusoid import sinusoid
 from ..unet.unet import VideoUNet
+
+_CELLS = 64
+"""Latent cells a frame the laws of the embedded model's recipes were measured at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,11 @@ class NoiseLaw:
     augmentation_mean: float = -3.0
     augmentation_deviation: float = 0.5
     dropout: float = 0.1
+
+    def for_cells(self, cells: int) -> NoiseLaw:
+        """A law for 8 x 8 latents at `cells` latent cells a frame: more of them show through more noise, so its mean
+        rises with log area / 2 (Hoogeboom et al. 2023)."""
+        return replace(self, mean=self.mean + 0.5 * math.log(cells / _CELLS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from ..config import NANO_INTERPOLATOR, InterpolatorConfig, InterpolatorForm
 from ..errors import FileFormatError, InputError, choose_from, explain
-from ..video_io.atomic import atomic_file, check_writable
+from ..video_io.atomic import atomic_file
 from ..weights.build import EMBEDDED, SvdModel, load_model
 from ..weights.fingerprint import latent_fingerprint
 from ..weights.video_engine import VideoBetween
@@ -21,7 +20,9 @@ from .checkpoints import FILE_NAME
 from .interpolator_gate import fit_gate
 from .interpolator_loop import RECIPE, InterpolatorTrainer
 from .interpolator_trials import Row, compare
-from .loop import Report, log_line
+from .loop import Report
+from .run_log import MeanLog
+from .run_options import RunOptions
 from .stages import Stage
 
 INTERPOLATOR_NAME = "interpolator.safetensors"
@@ -29,27 +30,17 @@ FORMS: tuple[InterpolatorForm, ...] = ("residual", "masked")
 INTERPOLATOR_ON_MODEL = 0.4
 """Steps and minutes of its training for one of the embedded model's."""
 SCORE_SEED, GATE_SEED = 7_777, 8_888
-_LOG_EVERY, _PROBE_STEPS = 20, 3
+_PROBE_STEPS = 3
 _SCORED_CLIPS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InterpolatorOptions:
-    """`out` is a folder: the run's state, log, and the finished interpolator land there.
-
-    Give `steps`, or `minutes` of computing, or neither for the recipe. `model` is the base whose latents it learns.
-    `form` "residual" is a narrower network from nothing; "masked" starts from the base's UNet. `scored_clips` held-out
-    clips of every class fit the gate, and as many others are scored at the end. `config`, `stage` and `save_seconds`
-    are for tests.
+class InterpolatorOptions(RunOptions):
+    """`model` is the base whose latents it learns. `form` "residual" is a narrower network from nothing; "masked"
+    starts from the base's UNet. `scored_clips` held-out clips of every class fit the gate, and as many others are
+    scored at the end. `config`, `stage` and `save_seconds` are for tests.
     """
 
-    out: Path
-    steps: int | None = None
-    minutes: float | None = None
-    device: str = "cpu"
-    threads: int = 1
-    resume: bool = False
-    seed: int = 0
     form: InterpolatorForm = "residual"
     model: str | Path = EMBEDDED
     scored_clips: int = _SCORED_CLIPS
@@ -79,7 +70,7 @@ def train_interpolator(
         NumericsError: the loss stopped being a number; the last good state is kept.
     """
     _check(options)
-    torch.set_num_threads(max(1, options.threads))
+    options.set_threads()
     base = load_model(options.model, dtype=torch.float32, device=options.device)
     config = options.config or interpolator_config(options.form, base)
     trainer = _trainer(options, base, config, _plan(options, base, config))
@@ -87,7 +78,7 @@ def train_interpolator(
         trainer.resume()
     else:
         trainer.begin()
-    trainer.run(_Observer(options.out / "log.jsonl", progress))
+    trainer.run(_Observer(MeanLog(options.out), progress))
     return _finish(options, trainer)
 
 
@@ -112,16 +103,7 @@ def interpolator_config(form: InterpolatorForm, base: SvdModel) -> InterpolatorC
 def _check(options: InterpolatorOptions) -> None:
     if options.form not in FORMS:
         raise InputError(choose_from("--form", options.form, FORMS))
-    if options.steps is not None and options.minutes is not None:
-        raise InputError(explain("--steps or --minutes", "both", "Give one of them."))
-    if options.steps is not None and options.steps < 1:
-        raise InputError(explain("at least one training step", str(options.steps), "Ask for more steps."))
-    if options.minutes is not None and not 0 < options.minutes < 1e5:
-        raise InputError(explain("a positive number of minutes", f"{options.minutes:g}", "Give e.g. 30."))
-    state = options.out / FILE_NAME
-    check_writable(state)
-    if state.exists() and not options.resume:
-        raise InputError(explain("an empty training folder", f"a run in {state}", "Add --resume or choose another."))
+    options.check(FILE_NAME)
 
 
 def _trainer(
@@ -149,7 +131,6 @@ def _plan(options: InterpolatorOptions, base: SvdModel, config: InterpolatorConf
     if options.minutes is not None:
         probe = _trainer(options, base, config, stage)
         steps = max(1, round(options.minutes * 60 / probe.seconds_per_step(stage, _PROBE_STEPS)))
-    options.out.mkdir(parents=True, exist_ok=True)
     with atomic_file(plan) as temporary:
         told = {"steps": steps, "seed": options.seed, "form": config.form, "model": str(options.model)}
         temporary.write_text(json.dumps(told) + "\n", encoding="utf-8")
@@ -165,19 +146,13 @@ def _planned(path: Path) -> int:
 
 @dataclass(slots=True)
 class _Observer:
-    """Writes the log: the mean loss of every few steps."""
+    """Writes the log and passes the report on."""
 
-    log: Path
+    log: MeanLog
     progress: Callable[[Report], None] | None
-    total: float = 0.0
-    count: int = 0
 
     def __call__(self, trainer: InterpolatorTrainer, report: Report) -> None:
-        self.total += report.loss
-        self.count += 1
-        if report.step == report.steps or report.step % _LOG_EVERY == 0:
-            log_line(self.log, report, mean_loss=self.total / self.count, time=round(time.time(), 1))
-            self.total, self.count = 0.0, 0
+        self.log.add(report)
         if self.progress is not None:
             self.progress(report)
 

@@ -37,8 +37,9 @@ class MotionHead(nn.Sequential):
 def origins(path: CameraPath, height: int, width: int) -> Tensor:
     """Way in cells `T 2 h w` from what each cell of each frame shows to where the first frame shows it: of what stands
     still while the camera moves."""
-    ways = (_to_first(values) for values in (path.pan, path.tilt, path.zoom, path.roll))
-    back = CameraPath(**dict(zip(("pan", "tilt", "zoom", "roll"), ways, strict=True)))
+    back = CameraPath(
+        pan=_to_first(path.pan), tilt=_to_first(path.tilt), zoom=_to_first(path.zoom), roll=_to_first(path.roll)
+    )
     return rearrange(flow(back, height, width), "t 1 h w xy -> t xy h w")
 
 

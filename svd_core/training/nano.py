@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +14,16 @@ import torch
 
 from ..config import NANO, ModelConfig
 from ..errors import FileFormatError, InputError, explain
-from ..video_io.atomic import atomic_file, check_writable
+from ..video_io.atomic import atomic_file
 from .checkpoints import FILE_NAME, load, state_key
 from .evaluation import Scores, animate, evaluate, held_out
 from .export import export
-from .loop import Report, Trainer, log_line
+from .loop import Report
+from .nano_loop import Trainer
 from .networks import Networks
 from .photographs import Photographs, read_photographs
+from .run_log import MeanLog
+from .run_options import RunOptions
 from .sheet import save_sheet
 from .stages import STAGES, Stage, chosen, scaled
 from .team import ALONE, Member, team
@@ -38,33 +40,24 @@ _RELATIVE_COST = {
     "video": 1.0,
     "temporal_decoder": 0.4,
 }
-_LOG_EVERY = 20
 _PROBE_STEPS = 3
 _MAX_WORKERS = 64
 _INSTALLED = "installed"
-_SHEET_CLIPS, _SCORED_CLIPS = 8, 64
+_SHEET_CLIPS, _MILESTONE_CLIPS, _SCORED_CLIPS = 8, 4, 64
+_MILESTONE_BUCKETS = (1.0, 90.0, 255.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """`out` is a folder: the run's state, log, sheets and the finished model land there.
-
-    Give `steps` (all stages together) or `minutes` of computing, or neither for the shipped recipe. `stages` picks some
-    of the recipe's; `source` is a finished model file they go on from, without which the first must be the
-    autoencoder's. `workers` processes (of `threads` each, on a CPU) take a batch each; the minutes are all theirs.
-    `photographs` are backgrounds of a fifth of the worlds: a folder's, or those of installed packages. A resumed run
-    keeps what is not given anew of steps, stages, workers and photographs; photographs may only have moved.
-    `config` is for tests. `scored_clips` held-out clips are scored at the end.
+class TrainOptions(RunOptions):
+    """`steps` are of all stages together. `stages` picks some of the recipe's; `source` is a finished model file they
+    go on from, without which the first must be the autoencoder's. `workers` processes (of `threads` each, on a CPU)
+    take a batch each; the minutes are all theirs. `photographs` are backgrounds of a fifth of the worlds: a folder's,
+    or those of installed packages. A resumed run keeps what is not given anew of steps, stages, workers and
+    photographs; photographs may only have moved. `config` is for tests. `scored_clips` held-out clips are scored at the
+    end.
     """
 
-    out: Path
-    steps: int | None = None
-    minutes: float | None = None
-    device: str = "cpu"
-    threads: int = 1
     workers: int | None = None
-    resume: bool = False
-    seed: int = 0
     stages: Sequence[str] | None = None
     source: Path | None = None
     photographs: Path | Literal["installed"] | None = None
@@ -92,14 +85,16 @@ def train_nano(options: TrainOptions, progress: Progress | None = None) -> Train
     Raises:
         InputError: options contradict each other, the folder cannot be written, holds another run, or none to resume.
         NumericsError: the loss stopped being a number; the last good state is kept.
+        WorkerLost: one of several processes ended; the last good state is kept.
     """
     _check(options)
+    options.set_threads()
     stages = _plan(options)
     workers = _read_plan(options.out)["workers"]
     numbers = sum(parameter.numel() for parameter in Networks(options.config).parameters())
     with team(workers, numbers, partial(_assist, options, stages)) as member:
         trainer = _ready(options, stages, member)
-        trainer.run(_Observer(options.out, progress))
+        trainer.run(_Observer(options.out, progress, min(_MILESTONE_CLIPS, options.scored_clips)))
     return _finish(options, trainer)
 
 
@@ -114,7 +109,7 @@ def _ready(options: TrainOptions, stages: Sequence[Stage], member: Member) -> Tr
 
 def _assist(options: TrainOptions, stages: Sequence[Stage], member: Member) -> None:
     """The work of a team's other processes: the same steps, nothing written."""
-    torch.set_num_threads(max(1, options.threads))
+    options.set_threads()
     _ready(options, stages, member).run(_say_nothing)
 
 
@@ -123,14 +118,6 @@ def _say_nothing(trainer: Trainer, report: Report) -> None:
 
 
 def _check(options: TrainOptions) -> None:
-    if options.steps is not None and options.minutes is not None:
-        raise InputError(explain("--steps or --minutes", "both", "Give one of them."))
-    if options.minutes is not None and not 0 < options.minutes < 1e5:
-        raise InputError(explain("a positive number of minutes", f"{options.minutes:g}", "Give e.g. 60."))
-    check_writable(options.out / FILE_NAME)
-    state = options.out / FILE_NAME
-    if state.exists() and not options.resume:
-        raise InputError(explain("an empty training folder", f"a run in {state}", "Add --resume or choose another."))
     if options.resume and options.source is not None:
         raise InputError(explain("--resume or --from", "both", "A resumed run has its weights; leave --from out."))
     if options.source is not None and not options.source.is_file():
@@ -142,7 +129,7 @@ def _check(options: TrainOptions) -> None:
         raise InputError(
             explain(f"--workers 1 to {_MAX_WORKERS}", f"{options.workers}", "Give one for every free core.")
         )
-    torch.set_num_threads(max(1, options.threads))
+    options.check(FILE_NAME)
 
 
 def _trainer(options: TrainOptions, stages: Sequence[Stage], member: Member = ALONE) -> Trainer:
@@ -219,33 +206,35 @@ def _steps_for(options: TrainOptions, stages: Sequence[Stage], seconds: float) -
 
 @dataclass(slots=True)
 class _Observer:
-    """Writes the log and, at the end of every stage, a contact sheet."""
+    """Writes the log and, at the end of every stage, a contact sheet and scores over a few clips."""
 
     folder: Path
     progress: Progress | None
-    total: float = 0.0
-    count: int = 0
+    clips: int
+    log: MeanLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = MeanLog(self.folder)
 
     def __call__(self, trainer: Trainer, report: Report) -> None:
-        self.total += report.loss
-        self.count += 1
-        last = report.step == report.steps
-        if last or report.step % _LOG_EVERY == 0:
-            log_line(self.folder / "log.jsonl", report, mean_loss=self.total / self.count, time=round(time.time(), 1))
-            self.total, self.count = 0.0, 0
-        if last:
-            _sheet(trainer, self.folder / "sheets" / f"{trainer.stage}_{report.stage}.png")
+        self.log.add(report)
+        if report.step == report.steps:
+            _milestone(trainer, self.folder / "sheets" / f"{trainer.stage}_{report.stage}", self.clips)
         if self.progress is not None:
             self.progress(report)
 
 
-def _sheet(trainer: Trainer, path: Path) -> None:
-    """Held-out clips and, below each, what the averaged networks make of its first frame."""
+def _milestone(trainer: Trainer, path: Path, clips: int) -> None:
+    """`path`.png: held-out clips and, below each, what the averaged networks make of its first frame; `path`.json: the
+    scores of `clips` clips."""
     networks = trainer.averaged().cpu()
     sampling = trainer.config.sampling
     real = held_out(_SHEET_CLIPS // 2, sampling).pixels
     made = animate(networks, real[:, 0], sampling, float(sampling.motion_bucket))
-    save_sheet(path, torch.stack((real, made), dim=1).flatten(0, 1), columns=8)
+    save_sheet(path.with_suffix(".png"), torch.stack((real, made), dim=1).flatten(0, 1), columns=8)
+    scores, _ = evaluate(networks, clips=clips, buckets=_MILESTONE_BUCKETS)
+    with atomic_file(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(scores.to_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def _told(source: Path | None) -> dict[str, str] | None:

@@ -22,13 +22,15 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from ..errors import FileFormatError, InputError, NumericsError, explain
 from ..interpolation.refiner import METADATA, Refiner, change
-from ..video_io.atomic import atomic_file, check_writable
+from ..video_io.atomic import atomic_file
 from .checkpoints import save_fields
 from .networks import Average
 from .refiner_pool import Crops, RefinerPool
 from .refiner_scores import Score, Verdict, score_refiner
+from .run_log import append_line
+from .run_options import RunOptions
 
-FILE_NAME, STATE_NAME, LOG_NAME = "refiner.safetensors", "refiner.pt", "log.jsonl"
+FILE_NAME, STATE_NAME = "refiner.safetensors", "refiner.pt"
 _STEPS, _BATCH = 1500, 16
 _RATE, _WARMUP, _LAST_RATE = 1.5e-3, 100, 0.02
 _AVERAGE, _CLIP_NORM = 0.995, 1.0
@@ -40,18 +42,10 @@ _PRIME = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefinerOptions:
-    """`out` is a folder: state, log, scores and the finished file land there. Give `steps`, or `minutes` of computing,
-    or neither for the recipe's own length. `scored_pairs` unseen pairs of each kind are scored at the end, and
-    `judged_scenes` of every exact class decide whether it may ship."""
+class RefinerOptions(RunOptions):
+    """`scored_pairs` unseen pairs of each kind are scored at the end, and `judged_scenes` of every exact class decide
+    whether it may ship."""
 
-    out: Path
-    steps: int | None = None
-    minutes: float | None = None
-    device: str = "cpu"
-    threads: int = 1
-    resume: bool = False
-    seed: int = 0
     scored_pairs: int = 24
     judged_scenes: int = 6
 
@@ -78,8 +72,8 @@ def train_refiner(options: RefinerOptions, progress: Progress | None = None) -> 
         InputError: options contradict each other, the folder cannot be written, holds another run, or none to resume.
         NumericsError: the loss stopped being a number; the last good state is kept.
     """
-    _check(options)
-    torch.set_num_threads(max(1, options.threads))
+    options.check(STATE_NAME)
+    options.set_threads()
     trainer = RefinerTrainer(options)
     trainer.run(progress)
     network = trainer.averaged()
@@ -98,17 +92,6 @@ def train_refiner(options: RefinerOptions, progress: Progress | None = None) -> 
 
 
 _DATA = "pairs drawn by svd_core.training.refiner_pool; no photographs, no video, no third-party material"
-
-
-def _check(options: RefinerOptions) -> None:
-    if options.minutes is not None and not 0 < options.minutes < 1e5:
-        raise InputError(explain("a positive number of minutes", f"{options.minutes:g}", "Give e.g. 20."))
-    if options.steps is not None and options.steps < 1:
-        raise InputError(explain("at least one step", str(options.steps), "Give e.g. --steps 4000."))
-    state = options.out / STATE_NAME
-    check_writable(state)
-    if state.exists() and not options.resume:
-        raise InputError(explain("an empty training folder", f"a run in {state}", "Add --resume or choose another."))
 
 
 class RefinerTrainer:
@@ -149,8 +132,7 @@ class RefinerTrainer:
             total += loss
             if self.step % _LOG_EVERY == 0:
                 line = {"step": self.step, "loss": total / _LOG_EVERY, "spent": round(self.spent, 1)}
-                with (self.folder / LOG_NAME).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                append_line(self.folder, line)
                 total = 0.0
             if progress is not None:
                 progress(self.step, self.steps, loss)
@@ -185,8 +167,6 @@ class RefinerTrainer:
 
     def _load(self, steps: int | None) -> None:
         path = self.folder / STATE_NAME
-        if not path.is_file():
-            raise InputError(explain(f"a run to resume in {self.folder}", "none", "Start without --resume."))
         try:
             saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             if saved["seed"] != self.seed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -16,7 +16,7 @@ from .camera_moves import target_of
 from .camera_shipped import SUBJECT
 from .camera_trials import COLUMNS, Readings
 from .scores_arithmetic import decibels_of, slope, spearman
-from .scores_rows import Bound, Clip, Measure
+from .scores_rows import Bound, Clip, Figure, Measure
 from .scores_sampling import PICTURE, bucket_name, buckets_of, case_name
 from .worlds import requested_flow
 
@@ -51,36 +51,25 @@ def camera_measures(lora: CameraLora, sampling: SamplingDefaults) -> list[Measur
         low, middle, high = (found[strength][:, column] * target.sign for strength in (0.0, 0.5, 1.0))
         return 100 * float(((low < middle) & (middle < high)).float().mean())
 
-    needs = (usual, half, whole)
+    def share(what: str, figure: Figure, floor: float, goal: float) -> Measure:
+        return Measure(
+            name=f"{target.preset}: {what}, %",
+            needs=(usual, half, whole),
+            figure=figure,
+            floor=Bound(floor, unit=" %"),
+            goal=Bound(goal, unit=" %"),
+            digits=0,
+        )
+
+    def amounts(clips: Sequence[Clip]) -> str:
+        found = readings(clips)
+        return f"{found.amount(1.0, target):.2f} a second, other axes {found.off_axis(1.0, target):.2f} of it"
+
+    right = share("right way at strength 1", lambda clips: 100 * readings(clips).right(1.0, target), 90, 98)
     return [
-        Measure(
-            name=f"{target.preset}: right way at strength 1, %",
-            needs=needs,
-            figure=lambda clips: 100 * readings(clips).right(1.0, target),
-            floor=Bound(90, unit=" %"),
-            goal=Bound(98, unit=" %"),
-            digits=0,
-            beside=lambda clips: (
-                f"{readings(clips).amount(1.0, target):.2f} a second, "
-                f"other axes {readings(clips).off_axis(1.0, target):.2f} of it"
-            ),
-        ),
-        Measure(
-            name=f"{target.preset}: pushed the right way, %",
-            needs=needs,
-            figure=lambda clips: 100 * readings(clips).paired(1.0, target),
-            floor=Bound(97, unit=" %"),
-            goal=Bound(98, unit=" %"),
-            digits=0,
-        ),
-        Measure(
-            name=f"{target.preset}: monotone over 0, 0.5, 1, %",
-            needs=needs,
-            figure=monotone,
-            floor=Bound(85, unit=" %"),
-            goal=Bound(95, unit=" %"),
-            digits=0,
-        ),
+        replace(right, beside=amounts),
+        share("pushed the right way", lambda clips: 100 * readings(clips).paired(1.0, target), 97, 98),
+        share("monotone over 0, 0.5, 1", monotone, 85, 95),
     ]
 
 

@@ -9,6 +9,8 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from ..video_io.atomic import atomic_file
+
 
 def contact_sheet(rows: Tensor, columns: int | None = None, scale: int = 2) -> Image.Image:
     """Rows `R T 3 H W` in [-1, 1] -> an image of R rows of frames; `columns` picks evenly spaced frames."""
@@ -22,6 +24,11 @@ def contact_sheet(rows: Tensor, columns: int | None = None, scale: int = 2) -> I
 
 
 def save_sheet(path: Path, rows: Tensor, columns: int | None = None, scale: int = 2) -> None:
-    """Write `contact_sheet(rows)` as a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(rows, columns, scale).save(path)
+    """Write `contact_sheet(rows)` as a PNG, whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written to.
+        OutputError: the disk is full or failed.
+    """
+    with atomic_file(path) as temporary:
+        contact_sheet(rows, columns, scale).save(temporary, format="PNG")

@@ -71,7 +71,7 @@ _MOTION = NoiseLaw(deviation=1.2, dropout=0.06)
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="autoencoder",
-        steps=1500,
+        steps=4000,
         batch=16,
         learning_rate=2e-3,
         warmup=50,

@@ -7,9 +7,11 @@ memory, not on a network; every process adds the rows up in the same order, so a
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -18,9 +20,13 @@ import torch
 import torch.multiprocessing as processes
 from torch import Tensor
 
-from ..errors import NumericsError, SvdError, explain
+from ..errors import SvdError, explain
 
 _PARTING_SECONDS = 3.0
+
+
+class WorkerLost(SvdError):
+    """A process that shared the work ended before it was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Member:
         """The loss of all, and in place the mean gradients of all.
 
         Raises:
-            NumericsError: another process of the team is gone.
+            WorkerLost: another process of the team is gone.
         """
         if self.rows is None:
             return loss
@@ -74,9 +80,9 @@ class Member:
         except (EOFError, OSError) as error:
             raise self._lost("one that ended early; what it said stands above, and killed it says nothing") from error
 
-    def _lost(self, found: str) -> NumericsError:
+    def _lost(self, found: str) -> WorkerLost:
         remedy = "Go on with --resume: the last saved state is whole. Where memory ran out, give fewer --workers."
-        return NumericsError(explain(f"{self.count} processes to the end", found, remedy))
+        return WorkerLost(explain(f"{self.count} processes to the end", found, remedy))
 
 
 ALONE = Member()
@@ -99,7 +105,7 @@ def team(count: int, numbers: int, work: Callable[[Member], Any]) -> Generator[M
         for rank, (_, far) in enumerate(ends, start=1):
             member = Member(rank, count, rows, (far,))
             others.append(context.Process(target=_assist, args=(work, member), daemon=True))
-            others[-1].start()
+            _start_deaf(others[-1])
             # Open in its own process alone: with that one gone, reading fails instead of waiting.
             far.close()
         yield Member(0, count, rows, tuple(near for near, _ in ends))
@@ -113,9 +119,24 @@ def team(count: int, numbers: int, work: Callable[[Member], Any]) -> Generator[M
                 process.join()
 
 
+def _start_deaf(process: BaseProcess) -> None:
+    """Start a process that Ctrl-C does not reach, not even while it imports: the first process tells of it."""
+    if sys.platform == "win32":
+        process.start()
+        return
+    # Were it started along with the process, it would let Ctrl-C through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        # What was pressed meanwhile reaches this process now.
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _assist(work: Callable[[Member], Any], member: Member) -> None:
     """Work to the end, or until the first process is gone; trouble that can be told is told by the first."""
-    # Ctrl-C reaches all: the first process says so, and ends this one.
+    # Where nothing held Ctrl-C back: the first process tells of it, and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         work(member)

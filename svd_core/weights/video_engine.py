@@ -39,7 +39,8 @@ from .video_interpolators import StoredInterpolator, load_interpolator_network
 
 EMBEDDED_INTERPOLATOR = Path(__file__).parent.parent / "assets" / "nano_interpolator.safetensors"
 # Framer is fine-tuned from a model of 25 steps; the paper names no number for its own interpolation.
-_STEPS = 25
+STEPS = 25
+"""Sampling steps of the masked form, where nothing else is asked for."""
 _DEPTH = 2
 
 
@@ -74,12 +75,16 @@ class VideoBetween:
 
     network: VideoInterpolator
     base: Base
-    steps: int = _STEPS
+    steps: int = STEPS
     seed: int = 0
     device: torch.device | None = None
     token_dtype: torch.dtype | None = None
     on_work: Callable[[], None] | None = None
     notices: list[str] = field(default_factory=lambda: list[str]())
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(explain("`steps` of at least 1", str(self.steps), "Ask for one step or more."))
 
     @property
     def home(self) -> torch.device:
@@ -223,14 +228,17 @@ def load_video_engine(
     base: str | Path | SvdModel | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
+    steps: int = STEPS,
+    seed: int = 0,
 ) -> Halving:
     """The engine of a file, or of "nano", the interpolator of the embedded model.
 
     It knows the times of its frames (quarters, for five) and, asked twice, those between them (sixteenths).
-    `base` is the model whose latents it was trained on; None takes the embedded one.
+    `base` is the model whose latents it was trained on; None takes the embedded one. `steps` and `seed` are for files
+    of the masked form (Framer's is one): every gap is sampled in so many steps, from noise of that seed.
 
     Raises:
-        InputError: no such file, or none is embedded.
+        InputError: no such file, none is embedded, or less than one step.
         FileFormatError, UnsupportedModelError, NumericsError: see `load_interpolator_network`.
         WeightsMismatchError: the base is another model than the one it was trained on.
     """
@@ -245,7 +253,7 @@ def load_video_engine(
         else load_model(base or EMBEDDED, dtype=dtype or torch.float32, device=device)
     )
     check_base(stored, model, path)
-    return engine_of(VideoBetween(network=stored.model, base=model), path.stem)
+    return engine_of(VideoBetween(network=stored.model, base=model, steps=steps, seed=seed), path.stem)
 
 
 def engine_of(between: VideoBetween, name: str) -> Halving:

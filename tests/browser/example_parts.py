@@ -137,6 +137,12 @@ def move(preset: str, amount: float, **more: Any) -> Node:
     return node("SVDStudioCameraMove", preset=preset, amount=amount, **more)
 
 
+def save_between(filename: str, format: str) -> Node:
+    """Saves what the node called "between" made, at the rate it says."""
+    images, fps = Link("between", "images"), Link("between", "fps")
+    return node("SVDStudioSaveClip", images=images, fps=fps, filename=filename, format=format)
+
+
 def between(inputs: Mapping[str, Any], pictures: tuple[str, ...], note: str) -> Example:
     """Pictures and what is made between them."""
     sources = {name: Link("load", name) for name in ("model", "clip_vision", "vae")}
@@ -145,13 +151,7 @@ def between(inputs: Mapping[str, Any], pictures: tuple[str, ...], note: str) -> 
         "load": load(),
         **dict.fromkeys(pictures, PICTURE),
         "between": node("SVDStudioInBetween", **{**sources, **clip, **inputs}),
-        "save": node(
-            "SVDStudioSaveClip",
-            images=Link("between", "images"),
-            fps=Link("between", "fps"),
-            filename="svd/%stem%_%date%",
-            format="webp",
-        ),
+        "save": save_between("svd/%stem%_%date%", "webp"),
     }
     columns = {
         "Model": ("load",),

@@ -20,6 +20,7 @@ from tests.browser.example_parts import (
     move,
     node,
     sampler,
+    save_between,
     with_camera,
 )
 
@@ -249,13 +250,7 @@ EXAMPLES: dict[str, Example] = {
                 mode="fps",
                 fps=24.0,
             ),
-            "save": node(
-                "SVDStudioSaveClip",
-                images=Link("between", "images"),
-                fps=Link("between", "fps"),
-                filename="svd/%stem%_smooth_%date%",
-                format="mp4",
-            ),
+            "save": save_between("svd/%stem%_smooth_%date%", "mp4"),
         },
         {
             "Model and picture": FIRST,

@@ -18,8 +18,12 @@ from safetensors.torch import save_file
 
 from svd_core.config import NANO, SV3D_P
 from svd_core.sinusoid import sinusoid
+from svd_core.training.interpolator import interpolator_config
 from svd_core.unet import VideoUNet
+from svd_core.unet.interpolator import VideoInterpolator
+from svd_core.weights.fingerprint import latent_fingerprint
 from svd_core.weights.save import save_model
+from svd_core.weights.video_interpolators import save_interpolator
 from tests.checkpoints import DIFFUSERS, SGM, in_layout, random_networks, save_folder, save_single, sparse_file
 from tests.deltas import TEMPORAL_ATTENTION, random_lora
 from tests.host.server import Server, install_pack, serving
@@ -27,6 +31,7 @@ from tests.hosting import find_host
 from tests.models import random_model
 from tests.parity.test_unet_host import host_arguments
 from tests.rife import recorded, weights
+from tests.sizes import SIZES
 from tests.tiny import TINY, TINY_UNET, randomise_
 
 
@@ -55,6 +60,7 @@ def in_host(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     (folder / "config.json").write_text(TINY.to_json(), encoding="utf-8")
     save_model(random_model(NANO, seed=5), folder / "model.safetensors")
     save_folder(folder / "pipeline", in_layout(random_networks(SVD_TINY, 6), SVD_TINY, DIFFUSERS), {})
+    _save_sizes(folder / "sizes")
     # Our root must not be importable there: the host has a top-level module `nodes` as well.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [host.python, Path(__file__).with_name("in_host.py"), host.root, folder]
@@ -91,6 +97,17 @@ def _inputs() -> dict[str, torch.Tensor]:
         "per_frame": torch.randn(rows, 1, width, generator=generator),
         "vector": vector.repeat_interleave(frames, 0),
     }
+
+
+def _save_sizes(folder: Path) -> None:
+    """Models of other sizes than the embedded one's, each with an interpolator of its own."""
+    folder.mkdir()
+    for name, config in SIZES.items():
+        model = random_model(config, seed=9)
+        save_model(model, folder / f"{name}.safetensors")
+        network = randomise_(VideoInterpolator(interpolator_config("residual", model)), seed=10)
+        fingerprint = latent_fingerprint(model)
+        save_interpolator(network, folder / f"{name}.interpolator", base=fingerprint, metadata={}, dtype=torch.float32)
 
 
 def _fill(base: Path) -> None:

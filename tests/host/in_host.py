@@ -14,6 +14,7 @@ import objects_in_host
 import pack_in_host
 import patches_in_host
 import rooms_in_host
+import sizes_in_host
 
 
 def main(host: str, folder: str) -> None:
@@ -23,6 +24,7 @@ def main(host: str, folder: str) -> None:
     found["rooms"] = rooms_in_host.results(folder)
     found["in_between"] = in_between_in_host.results(folder)
     found["camera"] = camera_in_host.results(folder)
+    found["sizes"] = sizes_in_host.results(folder)
     found["memory"] = memory_in_host.results(folder)
     found["imports"] = {"seconds": cost}
     Path(folder, "results.json").write_text(json.dumps(found), encoding="utf-8")

@@ -27,7 +27,7 @@ def pack(tmp_path: Path) -> Any:
     host.folder_paths = SimpleNamespace(
         get_user_directory=lambda: str(tmp_path), folder_names_and_paths={}, get_filename_list=lambda name: []
     )
-    host.ui.PreviewImage = lambda images, cls: SimpleNamespace(images=images)
+    host.ui.PreviewImage = lambda images, cls: SimpleNamespace(as_dict=lambda: {"images": images})
     return module
 
 
@@ -142,3 +142,25 @@ def test_the_preview_shows_where_the_camera_goes(pack: Any) -> None:
     # The last view begins 40 % of the width to the right of the first.
     first_edge = (path.shape[2] - 90) // 2
     assert int(columns.min()) - first_edge == pytest.approx(36, abs=3)
+
+
+def test_the_preview_warns_of_a_camera_that_leaves_the_picture(pack: Any) -> None:
+    def shown(camera: Any, frames: int = 9) -> tuple[str, str]:
+        output = node(pack, "preview").execute(torch.rand(1, 60, 90, 3), camera, frames, 8)
+        assert output.ui["images"] is output.result[0], "the path stays on the node"
+        (text,) = output.ui["text"]
+        return text, output.result[2]
+
+    away = move(pack, "pan_left", 100.0)
+    text, summary = shown(away)
+    assert text.startswith("Where no camera LoRA carries the moves: Expected a camera on whose way")
+    assert "less than a third from frame 6 on" in text and summary == f"pan_left:100\n{text}"
+    assert shown(away, 4) == ("", "pan_left:100"), "a clip so short stays in the picture"
+    # What comes with a LoRA is made by it: only the other moves are judged, whether or not they can be resolved.
+    core = pack("svd_core.camera.move")
+    lora = pack("svd_core.camera.lora").CameraLora(
+        name="own", deltas={}, dialect="peft", rank=4, alpha=None, total=0, no_effect=0
+    )
+    carried = core.CameraStack((core.Move(preset="pan_left", amount=90.0, lora=lora),))
+    assert shown(carried)[0] == ""
+    assert "times" in shown(core.mix(carried, move(pack, "zoom_in", 500.0)))[0]

@@ -15,6 +15,7 @@ from svd_core.cli import train
 from svd_core.cli.main import main
 from svd_core.training import interpolator, interpolator_loop
 from svd_core.training import loop as loop_module
+from svd_core.training.checkpoints import FILE_NAME
 from svd_core.training.export import export
 from svd_core.training.interpolator_loop import InterpolatorTrainer
 from svd_core.training.loop import Report
@@ -118,28 +119,29 @@ def test_the_papers_form_is_trained_resumed_and_used(
     assert bool(one["mask_token"].any()), "the mask token learns"
     assert not torch.equal(one["unet.out.2.weight"], load_model(base, dtype=torch.float32).unet.out[2].weight)
 
-    used = ["interpolate", folder / "clip", folder / "sampled", "--engine", f"svd:{files[0]}", "--base", base, "--json"]
-    made = run_here(capsys, *used, "--factor", "4")
-    assert made.code == 0, made.err
-    frames, source = list(iter_frames(folder / "sampled")), list(iter_frames(folder / "clip"))
-    assert len(frames) == 9 and torch.equal(frames[4], source[1])
+    used = ["--engine", f"svd:{files[0]}", "--base", base, "--steps", "2", "--factor", "4"]
+    for name, seed in (("sampled", ()), ("other", ("--seed", "5"))):
+        made = run_here(capsys, "interpolate", folder / "clip", folder / name, *used, *seed)
+        assert made.code == 0, made.err
+    source = list(iter_frames(folder / "clip"))
+    frames, other = (list(iter_frames(folder / name)) for name in ("sampled", "other"))
+    assert len(frames) == 9 and torch.equal(frames[4], source[1]) and torch.equal(other[4], source[1])
     assert (frames[2] - torch.lerp(source[0], source[1], 0.5)).abs().mean() > 1e-3, "sampled, not faded"
+    assert not torch.equal(frames[2], other[2]), "another seed"
     # Another form in the same folder is another run.
-    other = run_here(
+    unlike = run_here(
         capsys, "train", "interpolator", "--model", base, "--resume", "--steps", "3", "--out", folder / "stopped"
     )
-    assert_refused(other, "another config")
+    assert_refused(unlike, "another config")
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["train", "interpolator", "--steps", "0"], "at least one training step"),
-        (["train", "interpolator", "--minutes", "0"], "a positive number of minutes"),
         (["train", "interpolator", "--form", "linear"], "--form"),
-        (["train", "interpolator", "--resume", "--out", "nothing"], "a run to resume"),
         (["interpolate", "clip", "new", "--engine", "svd:none.safetensors"], "no file none.safetensors"),
         (["interpolate", "clip", "new", "--engine", "svd:base.safetensors"], "a video frame interpolator"),
+        (["interpolate", "clip", "new", "--engine", "svd", "--steps", "0"], "--steps as a whole number in 1"),
     ],
 )
 def test_refusals(
@@ -169,3 +171,21 @@ def test_all_trains_it_on_the_new_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("interpolator", tmp_path / "interpolator", model, 400),
         ("camera", tmp_path / "camera", model, 150),
     ]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_all_resumes_only_what_was_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, begun: bool) -> None:
+    """A folder is made before anything is worth resuming; the moves find out by themselves."""
+    resumed: list[bool] = []
+
+    def note(options: argparse.Namespace, *_: object) -> int:
+        resumed.append(options.resume)
+        return 0
+
+    for place, name in ((train, "_nano"), (train.train_interpolator, "run"), (train.train_camera, "run_shipped")):
+        monkeypatch.setattr(place, name, note)
+    (tmp_path / "interpolator").mkdir()
+    if begun:
+        (tmp_path / "interpolator" / FILE_NAME).write_bytes(b"")
+    assert main(["train", "all", "--out", str(tmp_path), "--resume"]) == 0
+    assert resumed == [True, begun, True]

@@ -55,6 +55,14 @@ def test_what_comes_out(node: Any) -> None:
     assert "4 source frames, 7 frames out, 3 of them new" in report
 
 
+def test_what_happened_is_shown_on_the_node(node: Any) -> None:
+    frames = torch.rand(5, 16, 24, 3, generator=torch.Generator().manual_seed(1))
+    output = node.execute(frames, 24.0, **SETTINGS | {"mode": "fps", "fps": 12.0})
+    assert output.ui.text == output.result[4]
+    assert "The target rate is below the source's: 2 source frames are left out." in output.ui.text
+    assert torch.equal(output.result[0], frames[::2])
+
+
 def test_modes_and_alpha(node: Any) -> None:
     assert run(node, images(), mode="fps", fps=20.0)[1:3] == (20.0, 8)
     assert run(node, images(), mode="times", times="0.25, 0.5")[1:3] == (24.0, 10)

@@ -227,6 +227,8 @@ def test_the_masked_form_samples_from_its_seed(base: SvdModel) -> None:
     keys = torch.cat([base.autoencoder.encode(picture) for picture in pictures[0].split(1)])
     assert torch.equal(first[0, [0, -1]], keys * SMALL.autoencoder.scale_factor)
     assert not torch.allclose(first[:, 1:-1], other[:, 1:-1], atol=1e-2)
+    with pytest.raises(InputError, match="`steps` of at least 1; found 0"):
+        VideoBetween(network=_random(MASKED), base=base, steps=0)
 
 
 def test_large_pictures_are_decoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from svd_core.config import InterpolatorConfig
-from svd_core.interpolation import Plan, retime
+from svd_core.interpolation import Gap, Plan, retime
 from svd_core.unet.interpolator import VideoInterpolator
 from svd_core.weights.fingerprint import latent_fingerprint
 from svd_core.weights.save import save_model
@@ -279,6 +279,53 @@ def test_the_host_s_own_node_may_call_it(pack: Loaded) -> None:
     assert network.pad_align == 8
 
 
+def test_steps_and_seed_reach_files_that_sample_and_no_others(pack: Loaded) -> None:
+    catalog, face = pack[1]("nodes.catalog"), pack[1]("nodes.load_interpolator").SVDStudioLoadInterpolator
+    unet = dataclasses.replace(SMALL.unet, in_channels=17)
+    network = VideoInterpolator(InterpolatorConfig(name="masked", form="masked", unet=unet))
+    randomise_(network, seed=5)
+    place = catalog.find_interpolator("own.safetensors").with_name("masked.safetensors")
+    base = latent_fingerprint(random_model(SMALL))  # type: ignore[arg-type]
+    save_interpolator(network.eval(), place, base=base, metadata={}, dtype=torch.float32)
+    try:
+        frame = {seed: made_with(face, place.name, steps=2, seed=seed) for seed in (0, 0, 7)}
+        expected = load_video_engine(place, base=catalog.find("small.safetensors"), steps=2, seed=7)
+        first, second = (picture[0].movedim(0, -1) for picture in frames(1, (16, 16)))
+        (alone,) = expected.between([Gap(first, second, (0.5,))])
+        known = {
+            face.fingerprint_inputs(place.name, steps=steps, seed=seed) for steps, seed in ((2, 0), (2, 7), (3, 7))
+        }
+    finally:
+        place.unlink()
+    assert not torch.allclose(frame[0][0], frame[7][0], atol=1e-4) and len(known) == 3
+    assert "sampled from noise in 2 steps, seed 7" in frame[7][1]
+    torch.testing.assert_close(frame[7][0], alone, atol=1e-5, rtol=0)
+    drawn = [made_with(face, "own.safetensors", steps=steps, seed=steps) for steps in (1, 9)]
+    assert torch.equal(drawn[0][0], drawn[1][0]) and "drawn in one step" in drawn[0][1]
+
+
+def made_with(face: Any, name: str, **settings: int) -> tuple[Tensor, str]:
+    """The frame in the middle, as the host's node gets it, and the report."""
+    patcher, report = face.execute(name, "auto", "1", 1, base="small.safetensors", **settings).result
+    with torch.no_grad():
+        return patcher.model(*frames(1, (16, 16)), timestep=0.5)[0].movedim(0, -1), report
+
+
+@pytest.mark.parametrize("kind", ["rife", "video"])
+def test_one_time_serves_all_rows_and_other_numbers_are_refused(pack: Loaded, patcher: Any, kind: str) -> None:
+    network = patcher.model if kind == "rife" else video_model(pack)[0].model
+    first, second = frames(1, (32, 64))
+    pair = torch.cat((first, second, second)), torch.cat((second, first, first))
+    with torch.no_grad():
+        wanted = network(*pair, timestep=0.25)
+        for one in (torch.tensor(0.25), torch.tensor([0.25]), torch.full((1, 1, 32, 64), 0.25)):
+            torch.testing.assert_close(network(*pair, timestep=one), wanted, atol=1e-6, rtol=0)
+    assert not torch.allclose(wanted[0], wanted[1], atol=1e-3) and torch.allclose(wanted[1], wanted[2], atol=1e-5)
+    told = "timestep for 3 pairs of pictures; found 2 of them"
+    with pytest.raises(pack[1]("svd_core.errors").InputError, match=told):
+        network(*pair, timestep=torch.tensor([0.25, 0.5]))
+
+
 def test_cancelling_stops_inside_a_frame(pack: Loaded) -> None:
     patcher, _ = video_model(pack)
     engine = pack[1]("nodes.host_interpolation").host_engine(patcher, 32, 40)
@@ -360,3 +407,5 @@ def test_lists_that_spare_an_import_agree_with_the_core(pack: Loaded) -> None:
     assert [float(scale) for scale in face._FLOW_SCALES] == list(core.FLOW_SCALES)
     assert tuple(pack[1]("nodes.host_interpolation").DTYPES) == face._DTYPES
     assert face._MOST_AT_ONCE == core._MOST_AT_ONCE
+    entries = {entry.id: entry for entry in face.SVDStudioLoadInterpolator.define_schema().inputs}
+    assert entries["steps"].default == pack[1]("svd_core.weights.video_engine").STEPS

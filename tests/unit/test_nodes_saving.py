@@ -58,6 +58,15 @@ def test_running_out_of_memory_is_retried_and_said(pack: tuple[FakeHost, Any]) -
     assert pack[0].loaded[-1] < pack[0].loaded[-2]
 
 
+@pytest.mark.parametrize("cell", [4, 8])
+def test_tiles_are_told_in_pixels_whatever_a_cell_is(pack: tuple[FakeHost, Any], cell: int) -> None:
+    samples = torch.randn(FRAMES, 4, 128 // cell, 128 // cell, generator=torch.Generator().manual_seed(2))
+    vae = FakeVae(cell)
+    images, _, report = decoded(pack, vae, {"samples": samples}, tile=64).result
+    assert 32 < max(call[-1] for call in vae.calls) * cell <= 64
+    assert images.shape[1:3] == (128, 128) and "tiles of 64 pixels" in report
+
+
 def test_a_vae_for_other_latents_is_refused(pack: tuple[FakeHost, Any]) -> None:
     with pytest.raises(refusal(pack), match="VAE's 4 channels; found 8"):
         decoded(pack, FakeVae(), {"samples": torch.zeros(3, 8, 8, 8)})

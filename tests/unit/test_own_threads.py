@@ -91,6 +91,28 @@ def test_they_end_with_the_server_and_leave_nothing_to_do(drawing: Any) -> None:
     assert asyncio.run(drawing.run(lambda: 3)) == 3, "another server of this process"
 
 
+def test_what_still_waits_at_the_end_is_told_so(load: Callable[[str], Any], drawing: Any) -> None:
+    cancelled = load("svd_core.errors").Cancelled
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    def work() -> str:
+        begun.release()
+        assert go.wait(60)
+        return "done"
+
+    async def server() -> list[Any]:
+        asked = [asyncio.create_task(drawing.run(work)) for _ in range(6)]
+        for _ in range(2):
+            await asyncio.to_thread(begun.acquire)
+        drawing.close()
+        go.set()
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
+
+    told = asyncio.run(server())
+    assert told[:2] == ["done", "done"], "what is under way is finished"
+    assert all(isinstance(one, cancelled) and "found one that stops" in str(one) for one in told[2:]), told
+
+
 def test_thumbnails_and_sheets_are_drawn_in_them(
     load: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

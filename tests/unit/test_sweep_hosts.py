@@ -22,6 +22,8 @@ from svd_core.sweep.manifest import Manifest
 from svd_core.sweep.plan import GraphTemplate, Plan, parse_plan
 from svd_core.sweep.prompts import cell_prompt
 from svd_core.sweep.run import run_plan
+from svd_core.sweep.state import STATE, State, write_state
+from tests.command_line import assert_refused, run_here
 
 PROMPT = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
@@ -164,6 +166,20 @@ def test_a_plan_on_a_host(tmp_path: Path) -> None:
         before = len(host.prompts)
         run_plan(plan(), tmp_path, executor(url), resume=True)
         assert len(host.prompts) == before + 1
+
+
+def test_a_folder_a_server_began_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, host = tmp_path / "out", StandIn()
+    with serving(host) as url:
+        run_plan(plan(1), out, executor(url))
+        write_state(out, State())
+        before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+        words = ("sweep", out / "plan.json", "--out", out, "--resume", "--host", url)
+        assert_refused(run_here(capsys, *words), "begun by a ComfyUI server", "Resume it in the Sweeps tab")
+        assert before == {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+        (out / STATE).unlink()
+        assert "0 made, 2 kept" in run_here(capsys, *words).out
+        assert len(host.prompts) == 2, "nothing was asked for again"
 
 
 def test_of_two_clips_the_one_that_depends_on_the_cell_is_taken(tmp_path: Path) -> None:

@@ -293,9 +293,7 @@ def test_what_ships_was_made_at_the_defaults(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"minutes": 1.0}, InputError, "--steps or --minutes"),
-        ({"steps": -1}, InputError, "positive"),
-        ({"resume": True}, InputError, "run to resume"),
+        ({"batch": 0}, InputError, "at least one clip"),
         ({"rank": 0}, InputError, "rank"),
         ({"targets": ("nothing",)}, InputError, "target"),
         ({"preset": "sideways"}, InputError, "preset"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
+from svd_core.errors import OutputError
 from svd_core.training.evaluation import evaluate
 from svd_core.training.scores_arithmetic import decibels, spearman
 from svd_core.training.scores_clip import coherent_flow, mean_flow
-from svd_core.training.sheet import contact_sheet
+from svd_core.training.sheet import contact_sheet, save_sheet
 from svd_core.training.worlds import HELD_OUT, WorldSize, draw_clips
 from tests.models import SMALL, random_model
 
@@ -38,6 +43,21 @@ def test_flicker_cancels_in_coherent_motion() -> None:
 def test_sheet_has_a_row_a_clip() -> None:
     image = contact_sheet(torch.zeros(3, 5, 3, 8, 10), columns=4, scale=2)
     assert image.size == (4 * 12 * 2, 3 * 10 * 2)
+
+
+def test_a_full_disk_leaves_the_sheet_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sheets" / "final.png"
+    save_sheet(path, torch.zeros(1, 2, 3, 8, 8))
+    before = path.read_bytes()
+
+    def full(image: Image.Image, place: Path, format: str) -> None:
+        place.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OutputError, match="room on the disk"):
+        save_sheet(path, torch.ones(1, 2, 3, 8, 8))
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 
 def test_the_short_judgement_is_the_same_every_time_and_a_seed_changes_it() -> None:

@@ -9,31 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from svd_core.config import NANO, ModelConfig
+from svd_core.config import ModelConfig
 from svd_core.errors import FileFormatError, InputError, NumericsError, OutputError
-from svd_core.training import loop as loop_module
 from svd_core.training.checkpoints import FILE_NAME
 from svd_core.training.export import export
-from svd_core.training.loop import Report, Trainer
+from svd_core.training.loop import Report
+from svd_core.training.nano_loop import Trainer
 from svd_core.training.stages import STAGES, Stage
+from tests.training_toys import TOY, draw_few_worlds, toy_stages
 
-_CONFIG: ModelConfig = dataclasses.replace(
-    NANO,
-    unet=dataclasses.replace(NANO.unet, channels=(16, 32), head_channels=16, norm_groups=4),
-    autoencoder=dataclasses.replace(NANO.autoencoder, channels=(8, 8, 16, 16), norm_groups=4),
-    image_encoder=dataclasses.replace(NANO.image_encoder, image_size=32, width=32, heads=2, mlp_width=32, layers=1),
-    sampling=dataclasses.replace(NANO.sampling, frames=4, width=32, height=32),
-)
-_TINY: tuple[Stage, ...] = tuple(
-    dataclasses.replace(stage, steps=2, batch=2, refresh=1, window=(1, 2), frames=stage.frames and 3)
-    for stage in STAGES
-)
+_TINY = toy_stages(2)
 
 
 @pytest.fixture(autouse=True)
 def _small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_module, "_CHUNK", 2)
-    monkeypatch.setattr(loop_module, "_BASIS_CLIPS", 4)
+    draw_few_worlds(monkeypatch)
 
 
 class _Stop(Exception):
@@ -44,7 +34,7 @@ def _trainer(
     folder: Path,
     *,
     save_seconds: float = 1e9,
-    config: ModelConfig = _CONFIG,
+    config: ModelConfig = TOY,
     seed: int = 5,
     stages: tuple[Stage, ...] = _TINY,
 ) -> Trainer:
@@ -168,7 +158,7 @@ def test_refusals(tmp_path: Path) -> None:
     trainer.begin()
     trainer.save()
     with pytest.raises(InputError, match="another config"):
-        _trainer(tmp_path, config=dataclasses.replace(_CONFIG, name="other")).resume()
+        _trainer(tmp_path, config=dataclasses.replace(TOY, name="other")).resume()
     with pytest.raises(InputError, match="seed 5"):
         _trainer(tmp_path, seed=6).resume()
     state = tmp_path / FILE_NAME
@@ -230,7 +220,7 @@ def test_a_finished_model_is_gone_on_from(tmp_path: Path) -> None:
     assert moved and all(name.startswith(("unet.", "image_encoder.", "motion_head.")) for name in moved)
 
     with pytest.raises(InputError, match="networks of other"):
-        other = dataclasses.replace(_CONFIG, name="other", unet=dataclasses.replace(_CONFIG.unet, channels=(16, 16)))
+        other = dataclasses.replace(TOY, name="other", unet=dataclasses.replace(TOY.unet, channels=(16, 16)))
         _trainer(tmp_path / "third", config=other).begin(model)
     model.write_bytes(model.read_bytes()[:2000])
     with pytest.raises(FileFormatError):

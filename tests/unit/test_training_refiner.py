@@ -10,19 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from svd_core.errors import FileFormatError, InputError
+from svd_core.errors import FileFormatError, OutputError
 from svd_core.interpolation import engines
 from svd_core.interpolation.engines import Flow, Gap
 from svd_core.interpolation.refiner import METADATA, Refiner, load_refiner, refined
 from svd_core.interpolation.synthesis import draw, draw_with_evidence, find_motion
-from svd_core.training import refiner_classes, refiner_pool, refiner_worlds
-from svd_core.training.refiner import FILE_NAME, RefinerOptions, RefinerTrainer, train_refiner
+from svd_core.training import refiner, refiner_classes, refiner_pool, refiner_worlds
+from svd_core.training.refiner import FILE_NAME, STATE_NAME, RefinerOptions, RefinerTrainer, train_refiner
 from svd_core.training.refiner_classes import draw_class_pair
 from svd_core.training.refiner_scenes import draw_pair
 from svd_core.training.refiner_scores import Score, Verdict
 from svd_core.training.refiner_worlds import draw_world_pair, glimpses
+from svd_core.training.run_log import LOG_NAME
 from svd_core.training.worlds import HELD_OUT, TRAINING, WorldSize, clip_generator, draw_world, render
-from tests.command_line import assert_refused, run_here
+from tests.command_line import run_here
 from tests.interpolation_scenes import scene
 
 
@@ -194,6 +195,14 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: p
     assert load_refiner(whole.file).widths == tuple(facts["widths"])
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refiner, "_LOG_EVERY", 1)
+    (tmp_path / LOG_NAME).symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="room on the disk"):
+        train_refiner(RefinerOptions(out=tmp_path, steps=1))
+
+
 def test_learning_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two pairs, seen again and again: they at least must get better."""
     monkeypatch.setattr(refiner_pool, "_STEPS_A_PAIR", 10**6)
@@ -205,20 +214,11 @@ def test_learning_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert losses[0] == pytest.approx(0, abs=1e-6) and sum(losses[-10:]) / 10 < -0.05, losses[-10:]
 
 
-def test_bad_requests_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "refiner.pt").write_bytes(b"nothing")
-    for changes, words in (
-        ({}, "empty training folder"),
-        ({"steps": 0, "resume": True}, "at least one step"),
-        ({"minutes": -1.0, "resume": True}, "positive number"),
-    ):
-        with pytest.raises(InputError, match=words):
-            train_refiner(RefinerOptions(out=tmp_path / "run", **changes))
+    (tmp_path / "run" / STATE_NAME).write_bytes(b"nothing")
     with pytest.raises(FileFormatError, match="training state"):
         train_refiner(RefinerOptions(out=tmp_path / "run", resume=True))
-    done = run_here(capsys, "train", "refiner", "--out", tmp_path / "none", "--resume", "--quiet")
-    assert_refused(done, "a run to resume")
     broken = tmp_path / FILE_NAME
     save_file({"x": torch.zeros(1)}, broken, {METADATA: json.dumps({"widths": [8, 8, 8]})})
     with pytest.raises(FileFormatError, match="svd train refiner"):

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from svd_core.config import NANO, ModelConfig
 from svd_core.errors import NumericsError
-from svd_core.training.loop import Report, Trainer
-from svd_core.training.stages import STAGES
-from svd_core.training.team import ALONE, Member, team
+from svd_core.training.loop import Report
+from svd_core.training.nano_loop import Trainer
+from svd_core.training.team import ALONE, Member, WorkerLost, team
+from tests.training_toys import TOY, toy_stages
 
 _STEPS = 3
 
@@ -63,7 +63,7 @@ def test_one_process_needs_no_company() -> None:
 
 def test_what_a_lost_worker_said_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     told = r"Expected 2 processes to the end; found one that stopped: a worker's own trouble\. Go on with --resume"
-    with pytest.raises(NumericsError, match=told), team(2, 3, _die) as member:
+    with pytest.raises(WorkerLost, match=told), team(2, 3, _die) as member:
         member.mean(torch.tensor(0.0), [torch.ones(3)])
     assert "Traceback" not in capfd.readouterr().err
 
@@ -71,7 +71,7 @@ def test_what_a_lost_worker_said_is_told(capfd: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("waiting", [False, True], ids=["at work", "waiting for the first"])
 def test_a_worker_that_is_killed_stops_the_first_at_once(waiting: bool) -> None:
     """As where memory runs out: nothing of it is left to tell."""
-    lost = pytest.raises(NumericsError, match="2 processes to the end; found one that ended early")
+    lost = pytest.raises(WorkerLost, match="2 processes to the end; found one that ended early")
     with lost, team(2, 3, partial(_be_killed, waiting)) as member:
         for process in multiprocessing.active_children():
             process.join(60)
@@ -86,9 +86,11 @@ def _be_killed(waiting: bool, member: Member) -> None:
     time.sleep(60)
 
 
-def test_ctrl_c_is_the_first_processs_to_tell(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("begun", [True, False], ids=["at work", "while it imports"])
+def test_ctrl_c_is_the_first_processs_to_tell(begun: bool, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt), team(2, 3, _work_on) as member:
-        member.mean(torch.tensor(0.0), [torch.ones(3)])
+        if begun:
+            member.mean(torch.tensor(0.0), [torch.ones(3)])
         for process in multiprocessing.active_children():
             os.kill(process.pid or 0, signal.SIGINT)
         member.mean(torch.tensor(0.0), [torch.ones(3)])
@@ -102,22 +104,13 @@ def _work_on(member: Member) -> None:
         member.mean(torch.tensor(0.0), [torch.ones(3)])
 
 
-_TOY: ModelConfig = dataclasses.replace(
-    NANO,
-    unet=dataclasses.replace(NANO.unet, channels=(16, 32), head_channels=16, norm_groups=4),
-    autoencoder=dataclasses.replace(NANO.autoencoder, channels=(8, 8, 16, 16), norm_groups=4),
-    image_encoder=dataclasses.replace(NANO.image_encoder, image_size=32, width=32, heads=2, mlp_width=32, layers=1),
-    sampling=dataclasses.replace(NANO.sampling, frames=3, width=32, height=32),
-)
-_STAGES = tuple(
-    dataclasses.replace(stage, steps=4, batch=2, refresh=2, window=(1, 2)) for stage in STAGES if stage.name == "camera"
-)
+_STAGES = tuple(dataclasses.replace(stage, refresh=2) for stage in toy_stages(4) if stage.name == "camera")
 
 
 def _train(folder: Path, resume: bool, stop: int | None, member: Member) -> Trainer:
     torch.set_num_threads(1)
     trainer = Trainer(
-        config=_TOY, stages=_STAGES, seed=3, folder=folder, device=torch.device("cpu"), save_seconds=0, member=member
+        config=TOY, stages=_STAGES, seed=3, folder=folder, device=torch.device("cpu"), save_seconds=0, member=member
     )
     trainer.resume() if resume else trainer.begin()
 
