@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         choices=("nano", "camera", "interpolator", "refiner", "all"),
         help="nano: the embedded model; camera: a camera LoRA for any model; interpolator: the frames between two; "
         "refiner: what the flow engine of svd interpolate leaves undone; "
-        "all: nano, then its interpolator and every LoRA it ships with",
+        "all: nano, then its interpolator, the refiner and every LoRA it ships with",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="state, log, samples and the result go here; default: NAME-run"
@@ -102,24 +102,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _all(options: argparse.Namespace) -> int:
-    """The embedded model and, on what came out, interpolator and camera LoRAs; amounts of work are the model's."""
+    """The embedded model and all that comes after it; amounts of work are the model's.
+
+    Interpolator and camera LoRAs stand on what came out, the refiner on nothing but its own scenes.
+    """
     from ..training.camera_shipped import ON_MODEL
     from ..training.checkpoints import FILE_NAME
     from ..training.interpolator import INTERPOLATOR_ON_MODEL
     from ..training.nano import MODEL_NAME
+    from ..training.refiner import REFINER_ON_MODEL, STATE_NAME
 
     folder = options.out or Path("all-run")
     options.out = folder / "nano"
     _nano(options)
     asked, options.model = copy(options), folder / "nano" / MODEL_NAME
-    for name, share in (("interpolator", INTERPOLATOR_ON_MODEL), ("camera", ON_MODEL)):
+    shares = {"interpolator": INTERPOLATOR_ON_MODEL, "refiner": REFINER_ON_MODEL, "camera": ON_MODEL}
+    for name, share in shares.items():
         options.out = folder / name
         options.steps = None if asked.steps is None else max(1, round(asked.steps * share))
         options.minutes = None if asked.minutes is None else asked.minutes * share
+        # What was not begun is begun all the same.
         if name == "interpolator":
             options.resume = asked.resume and (options.out / FILE_NAME).is_file()
             train_interpolator.run(options)
-    # Those of the moves that were not begun are begun all the same.
+        elif name == "refiner":
+            options.resume = asked.resume and (options.out / STATE_NAME).is_file()
+            train_refiner.run(options)
     options.resume = asked.resume
     return train_camera.run_shipped(train_camera.settings_of(options), Console.of(options))
 

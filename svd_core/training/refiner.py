@@ -32,6 +32,8 @@ from .run_options import RunOptions
 
 FILE_NAME, STATE_NAME = "refiner.safetensors", "refiner.pt"
 _STEPS, _BATCH = 1500, 16
+REFINER_ON_MODEL = 0.2
+"""Steps and minutes of its training for one of the embedded model's."""
 _RATE, _WARMUP, _LAST_RATE = 1.5e-3, 100, 0.02
 _AVERAGE, _CLIP_NORM = 0.995, 1.0
 # Squared errors below this, 60 dB, are as good as none.

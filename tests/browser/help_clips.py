@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m tests.browser.help_clips
 
-Run it when the embedded model has changed, then look at what came out. Needs no browser.
+`pictures` runs it along with all others; alone it needs no browser. Look at what came out.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def between_two_pictures(model: SvdModel) -> None:
     write_frames(torch.cat(held), IMAGES / "in_between.webp", Fraction(8))
 
 
-def main() -> None:
+def make() -> None:
+    """Both, with the embedded model as it is now."""
     torch.set_num_threads(1)
     model = load_model(EMBEDDED)
     seven_to_twenty_four(model)
@@ -67,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    make()

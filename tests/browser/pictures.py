@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from svd_core.video_io import read_clip
+from tests.browser import help_clips
 from tests.browser.browser import PageError
 from tests.browser.comfy import NEWEST, PATIENCE, Comfy, session
 from tests.browser.examples import EXAMPLES
@@ -185,6 +186,7 @@ def main(names: list[str]) -> None:
         with session(NEWEST, vue=True) as comfy:
             run(comfy, "image_to_video")
             whole_graph(comfy, IMAGES / "nodes2.webp")
+        help_clips.make()
 
 
 if __name__ == "__main__":

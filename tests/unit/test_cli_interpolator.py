@@ -20,6 +20,7 @@ from svd_core.training.export import export
 from svd_core.training.interpolator_loop import InterpolatorTrainer
 from svd_core.training.loop import Report
 from svd_core.training.networks import start
+from svd_core.training.refiner import STATE_NAME
 from svd_core.video_io import iter_frames, write_frames
 from svd_core.weights.build import load_model
 from svd_core.weights.video_interpolators import load_interpolator_network
@@ -163,12 +164,14 @@ def test_all_trains_it_on_the_new_model(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     monkeypatch.setattr(train, "_nano", note("nano"))
     monkeypatch.setattr(train.train_interpolator, "run", note("interpolator"))
+    monkeypatch.setattr(train.train_refiner, "run", note("refiner"))
     monkeypatch.setattr(train.train_camera, "run_shipped", note("camera"))
     assert main(["train", "all", "--out", str(tmp_path), "--steps", "1000"]) == 0
     model = tmp_path / "nano" / "nano.safetensors"
     assert told == [
         ("nano", tmp_path / "nano", "nano", 1000),
         ("interpolator", tmp_path / "interpolator", model, 400),
+        ("refiner", tmp_path / "refiner", model, 200),
         ("camera", tmp_path / "camera", model, 150),
     ]
 
@@ -182,10 +185,13 @@ def test_all_resumes_only_what_was_begun(monkeypatch: pytest.MonkeyPatch, tmp_pa
         resumed.append(options.resume)
         return 0
 
-    for place, name in ((train, "_nano"), (train.train_interpolator, "run"), (train.train_camera, "run_shipped")):
-        monkeypatch.setattr(place, name, note)
-    (tmp_path / "interpolator").mkdir()
-    if begun:
-        (tmp_path / "interpolator" / FILE_NAME).write_bytes(b"")
+    monkeypatch.setattr(train, "_nano", note)
+    for trainer in (train.train_interpolator, train.train_refiner):
+        monkeypatch.setattr(trainer, "run", note)
+    monkeypatch.setattr(train.train_camera, "run_shipped", note)
+    for folder, state in (("interpolator", FILE_NAME), ("refiner", STATE_NAME)):
+        (tmp_path / folder).mkdir()
+        if begun:
+            (tmp_path / folder / state).write_bytes(b"")
     assert main(["train", "all", "--out", str(tmp_path), "--resume"]) == 0
-    assert resumed == [True, begun, True]
+    assert resumed == [True, begun, begun, True]
