@@ -22,7 +22,7 @@ SHIPPED = ("pan_right", "tilt_up", "static")
 ON_MODEL = 0.15
 """Work of one run relative to the embedded model's own training."""
 FOLDER, TABLE_NAME = "shipped", "camera.json"
-PAIRED, SUBJECT = 0.95, 0.5
+PAIRED, SUBJECT = 0.97, 0.5
 """A move that pushes less than this share of the clips the asked way, at strength 1, is not shipped, nor a held camera
 that leaves the subject less than this share of its motion."""
 
