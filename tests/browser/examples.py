@@ -142,7 +142,7 @@ EXAMPLES: dict[str, Example] = {
     "camera_pan_then_zoom": with_camera(
         {
             "pan": move("pan_right", 7.0, ease="in-out"),
-            "zoom": move("zoom_in", 15.0, ease="in"),
+            "zoom": move("zoom_in", 12.0, ease="in"),
             "join": node(
                 "SVDStudioCameraJoin", camera_1=Link("pan", "camera"), camera_2=Link("zoom", "camera"), crossfade=4
             ),

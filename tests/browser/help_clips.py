@@ -1,4 +1,4 @@
-"""Make the clips of the help pages of SVD Interpolate and SVD In-Between anew.
+"""Make the clips of the help pages of SVD Interpolate and SVD In-Between, and the README's sheet of `svd demo`, anew.
 
     OMP_NUM_THREADS=1 python -m tests.browser.help_clips
 
@@ -7,14 +7,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from svd_core import animate, in_between, interpolate, load_model, read_image
+from svd_core.cli.main import main
 from svd_core.interpolation import Plan
 from svd_core.types import Frames
 from svd_core.video_io import write_frames
@@ -22,7 +25,7 @@ from svd_core.weights.build import EMBEDDED, SvdModel
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, ASSETS = ROOT / "web" / "docs" / "images", ROOT / "svd_core" / "assets"
-_SIDE, _GAP = 224, 8
+_SIDE, _GAP, _QUALITY = 224, 8, 85
 # Shown a second at the slow and the fast rate, and what two pictures are apart, in parts of the picture's width.
 _SLOW, _FAST, _APART = Fraction(7), Fraction(24), 0.12
 
@@ -59,12 +62,20 @@ def between_two_pictures(model: SvdModel) -> None:
     write_frames(torch.cat(held), IMAGES / "in_between.webp", Fraction(8))
 
 
+def demo_sheet() -> None:
+    """The contact sheet a newcomer gets from `svd demo`."""
+    with tempfile.TemporaryDirectory() as folder:
+        assert main(["demo", "--out", folder, "--quiet"]) == 0
+        Image.open(Path(folder) / "sheet.png").convert("RGB").save(IMAGES / "demo_sheet.webp", quality=_QUALITY)
+
+
 def make() -> None:
-    """Both, with the embedded model as it is now."""
+    """All of them, with the embedded model as it is now."""
     torch.set_num_threads(1)
     model = load_model(EMBEDDED)
     seven_to_twenty_four(model)
     between_two_pictures(model)
+    demo_sheet()
 
 
 if __name__ == "__main__":
