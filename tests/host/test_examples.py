@@ -47,6 +47,10 @@ def test_it_runs(server: Server, name: str) -> None:
             shutil.copy2(server.base / "input" / picture, photos)
     if name in AFTER and not _made(server, AFTER[name]):
         server.run(quick(AFTER[name], server))
+    if name != "camera_lora":
+        # Two steps teach no direction, and a LoRA of the artist's goes before the shipped one of its name.
+        for file in (server.base / "models" / "svd_camera_loras").rglob("my_pan_left*"):
+            file.unlink()
     prompt = quick(name, server)
     done = server.run(prompt)
     assert done.outputs, "nothing came out"
