@@ -45,6 +45,8 @@ _MAX_WORKERS = 64
 _INSTALLED = "installed"
 _SHEET_CLIPS, _MILESTONE_CLIPS, _SCORED_CLIPS = 8, 4, 64
 _MILESTONE_BUCKETS = (1.0, 90.0, 255.0)
+# Computing seconds between milestones inside a stage; one costs about forty.
+_MILESTONE_SECONDS = 1200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,22 +208,31 @@ def _steps_for(options: TrainOptions, stages: Sequence[Stage], seconds: float) -
 
 @dataclass(slots=True)
 class _Observer:
-    """Writes the log and, at the end of every stage, a contact sheet and scores over a few clips."""
+    """Writes the log and, now and then and at the end of every stage, a contact sheet and scores over a few clips."""
 
     folder: Path
     progress: Progress | None
     clips: int
     log: MeanLog = field(init=False)
+    looked: float | None = None
 
     def __post_init__(self) -> None:
         self.log = MeanLog(self.folder)
 
     def __call__(self, trainer: Trainer, report: Report) -> None:
         self.log.add(report)
+        self.looked = report.spent if self.looked is None else self.looked
+        name = f"{trainer.stage}_{report.stage}"
         if report.step == report.steps:
-            _milestone(trainer, self.folder / "sheets" / f"{trainer.stage}_{report.stage}", self.clips)
+            self._look(trainer, report, name)
+        elif report.spent - self.looked >= _MILESTONE_SECONDS:
+            self._look(trainer, report, f"{name}_{report.step:05d}")
         if self.progress is not None:
             self.progress(report)
+
+    def _look(self, trainer: Trainer, report: Report, name: str) -> None:
+        _milestone(trainer, self.folder / "sheets" / name, self.clips)
+        self.looked = report.spent
 
 
 def _milestone(trainer: Trainer, path: Path, clips: int) -> None:

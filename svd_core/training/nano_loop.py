@@ -77,6 +77,7 @@ class Trainer(Loop[Networks]):
             keep_pixels=decoder,
             offset=(_DECODER_CHUNKS if decoder else 0) + self.member.rank * _RANK_CHUNKS,
             subjects=stage.subjects,
+            haste=stage.haste,
             photographs=self.photographs.training if self.photographs else (),
         )
 

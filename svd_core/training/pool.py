@@ -33,7 +33,8 @@ class LatentClips:
 
 
 class ClipPool:
-    """Chunks `first .. end` of the training worlds of a seed; `photographs` are backgrounds of some of them."""
+    """Chunks `first .. end` of the training worlds of a seed; `photographs` are backgrounds of some of them, `haste`
+    makes fast ones likelier."""
 
     def __init__(
         self,
@@ -47,13 +48,14 @@ class ClipPool:
         keep_pixels: bool = False,
         offset: int = 0,
         subjects: bool = True,
+        haste: float = 1.0,
         photographs: Sequence[Tensor] = (),
     ) -> None:
         self._seed, self._size, self._basis = seed, size, basis
         self._chunk, self._device = chunk, device
         self._encode = encode or basis.encode
         self._stills = size.frames if keep_pixels else STILLS
-        self._offset, self._subjects = offset, subjects
+        self._offset, self._subjects, self._haste = offset, subjects, haste
         self._photographs = photographs
         self._window: dict[int, LatentClips] = {}
 
@@ -92,6 +94,7 @@ class ClipPool:
             self._size,
             device=self._device,
             subjects=self._subjects,
+            haste=self._haste,
             photographs=self._photographs,
         )
         return to_latents(clips, self._basis, self._encode, self._stills, index)

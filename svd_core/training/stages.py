@@ -29,6 +29,7 @@ class Stage:
     most `window[1]` long. `average` is the decay of the exponential average that replaces the weights at the end.
     `frames` is how many frames of a clip are used: any for images, the first ones for video; None takes all.
     `muon` moves the hidden matrices by Muon; without `subjects` nothing but the camera moves, and nothing is nearer.
+    `haste` above 1 makes fast clips likelier (`worlds.draw_world`).
     `motion` weighs the lesson in seeing motion (`motion_head`) against the denoising.
     """
 
@@ -44,14 +45,15 @@ class Stage:
     frames: int | None = None
     muon: bool = False
     subjects: bool = True
+    haste: float = 1.0
     motion: float = 0.0
     noise: NoiseLaw = field(default_factory=NoiseLaw)
 
     @property
-    def clips(self) -> tuple[str, bool]:
+    def clips(self) -> tuple[str, bool, float]:
         """What its pool holds: all stages of the UNet want the same, but for what moves."""
         linear = self.name in ("autoencoder", "temporal_decoder")
-        return self.name if linear else "unet", self.subjects
+        return self.name if linear else "unet", self.subjects, self.haste
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: up, level, and down to a twentieth over the last `decay_share`."""
@@ -128,6 +130,7 @@ STAGES: tuple[Stage, ...] = (
         window=(30, 30),
         muon=True,
         subjects=False,
+        haste=3.0,
         motion=0.5,
         noise=_MOTION,
     ),
@@ -142,6 +145,7 @@ STAGES: tuple[Stage, ...] = (
         refresh=20,
         window=(92, 40),
         muon=True,
+        haste=2.0,
         motion=0.3,
         noise=_MOTION,
     ),

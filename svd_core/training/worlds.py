@@ -110,12 +110,14 @@ def draw_world(
     photographs: Sequence[Tensor] = (),
     photo_share: float = 0.2,
     kinds: Kinds = "trained",
+    haste: float = 1.0,
 ) -> World:
     """A random world; `move` and `speed` (frame widths a frame) fix what tests need fixed.
 
     Without `subjects` the camera alone moves, never slowly, over a background with nothing in front. With
     `photographs` (`3 H W` in [0, 1]) `photo_share` of the worlds have one as background, and nothing else changes.
-    Backgrounds and shapes of the `held_out` kinds are never trained on.
+    Backgrounds and shapes of the `held_out` kinds are never trained on. `haste` is how much likelier a world is for
+    being fast: at 1 all speeds are alike, at 2 a speed is as frequent as it is high.
     """
     side = texels(size.width)
     colours = textures.palette(generator)
@@ -130,13 +132,14 @@ def draw_world(
             background = textures.photograph(photo_stream, photo, side, _SPAN).clamp(0, 1)
     front = textures.foreground(generator, colours, side, _SPAN) if integer(generator, 5) < 2 else None
     fps = FPS_RANGE[0] + integer(generator, FPS_RANGE[1] - FPS_RANGE[0])
-    # Uniform in what the bucket says, so that no part of its range is rare and none is cut off.
+    # As much of what the bucket says as `haste` wants, so that no part of its range is rare and none is cut off.
     top = min(MAX_SPEED, FULL_BUCKET_SPEED / fps)
-    pace = top * uniform(generator, 0, 1) if speed is None else speed
+    pace = top * uniform(generator, 0, 1) ** (1 / haste) if speed is None else speed
     if speed is None and uniform(generator, 0, 1) < 0.06:
         pace = 0.0
     if not subjects and speed is None:
-        pace = top * uniform(generator, *_CAMERA_PACE)
+        slowest, fastest = _CAMERA_PACE
+        pace = top * (slowest + (fastest - slowest) * uniform(generator, 0, 1) ** (1 / haste))
     count = integer(generator, 4) if move is None else integer(generator, 3)
     living = tuple(
         draw_subject(generator, pace * _SUBJECT_SHARE, colours, held_out=held_out)
@@ -191,6 +194,7 @@ def draw_clips(
     photographs: Sequence[Tensor] = (),
     photo_share: float = 0.2,
     kinds: Kinds = "trained",
+    haste: float = 1.0,
 ) -> Clips:
     """The clips of a seed with the given indices; the rest is `draw_world`'s."""
     pixels: list[Tensor] = []
@@ -207,6 +211,7 @@ def draw_clips(
             photographs=photographs,
             photo_share=photo_share,
             kinds=kinds,
+            haste=haste,
         )
         clip, flow = render(world, size, device)
         pixels.append(clip)

@@ -53,6 +53,20 @@ def test_a_run_leaves_a_model_a_log_and_sheets(tmp_path: Path) -> None:
     assert again.model.read_bytes() == first, "a finished run resumed must write the same file"
 
 
+def test_a_long_stage_leaves_milestones_inside_that_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 3 * len(STAGES)
+    silent = train_nano(_options(tmp_path / "silent", steps=steps)).model.read_bytes()
+    assert len(list((tmp_path / "silent" / "sheets").glob("*.json"))) == len(STAGES)
+    monkeypatch.setattr(nano_module, "_MILESTONE_SECONDS", 0.0)
+    told = train_nano(_options(tmp_path / "told", steps=steps)).model.read_bytes()
+    for index, stage in enumerate(STAGES):
+        inside = json.loads((tmp_path / "told" / "sheets" / f"{index}_{stage.name}_00002.json").read_text())
+        assert inside["clips"] == 2
+    assert told == silent, "looking at a run must not change it"
+
+
 def test_minutes_become_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trainer, "seconds_per_step", lambda *_: 1.0)
     whole = sum(stage.steps * nano_module._RELATIVE_COST[stage.name] for stage in _SHORT)

@@ -93,6 +93,20 @@ def test_bucket_is_speed_a_second() -> None:
     assert motion_bucket(100.0, 15, 64) == 255
 
 
+@pytest.mark.parametrize("subjects", [True, False])
+def test_haste_makes_worlds_faster_and_nothing_else(subjects: bool) -> None:
+    usual, hasty = (
+        [draw_world(clip_generator(3, TRAINING, index), SIZE, subjects=subjects, haste=haste) for index in range(40)]
+        for haste in (1.0, 2.0)
+    )
+    for slow, fast in zip(usual, hasty, strict=True):
+        assert (slow.fps, slow.move.name, slow.start) == (fast.fps, fast.move.name, fast.start)
+        assert torch.equal(slow.background, fast.background)
+        assert all(abs(b) >= abs(a) - 1e-9 for a, b in zip(slow.move.rates, fast.move.rates, strict=True))
+    ways = [sum(abs(rate) for world in worlds for rate in world.move.rates) for worlds in (usual, hasty)]
+    assert ways[1] > 1.1 * ways[0], f"{ways[1]:.3f} against {ways[0]:.3f}"
+
+
 def test_without_subjects_only_the_camera_moves() -> None:
     clips = draw_clips(3, TRAINING, range(12), SIZE, subjects=False)
     for index in range(12):
