@@ -33,9 +33,14 @@ MOVES: dict[str, tuple[float, float, float, float]] = {
     "roll_counterclockwise": (0, 0, 0, -1),
 }
 MIX = "mix"
-# Asked for by name only: training draws none of them.
+# Drawn by name, or where rare moves are wanted.
 DOLLIES: dict[str, tuple[float, float, float, float]] = {"dolly_in": MOVES["zoom_in"], "dolly_out": MOVES["zoom_out"]}
+ORBITS: dict[str, tuple[float, float, float, float]] = {
+    "orbit_right": MOVES["pan_left"],
+    "orbit_left": MOVES["pan_right"],
+}
 HANDHELD = "handheld"
+RARE_MOVES = (*DOLLIES, *ORBITS, HANDHELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,12 @@ class Move:
     def nearer(self, path: CameraPath, parallax: float) -> CameraPath:
         """`path` as a layer in front sees it: longer ways, the same turns; a dolly also makes it grow faster.
 
-        The worlds' pans and tilts carry the camera (truck, pedestal) wherever there is a layer in front.
+        The worlds' pans and tilts carry the camera (truck, pedestal) wherever there is a layer in front. An orbit turns
+        back to a place between the layers: what is in front goes the other way.
         """
         grown = parallax if self.name in DOLLIES else 1.0
-        return replace(path, pan=path.pan * parallax, tilt=path.tilt * parallax, zoom=path.zoom * grown)
+        aside = 1 - parallax if self.name in ORBITS else parallax
+        return replace(path, pan=path.pan * aside, tilt=path.tilt * parallax, zoom=path.zoom * grown)
 
 
 def draw_move(generator: Generator, speed: float, frames: int, name: str | None = None) -> Move:
@@ -81,7 +88,7 @@ def draw_move(generator: Generator, speed: float, frames: int, name: str | None 
         axes = torch.randn(4, generator=generator)
         direction = axes / axes.norm()
     else:
-        direction = torch.tensor((MOVES | DOLLIES)[chosen])
+        direction = torch.tensor((MOVES | DOLLIES | ORBITS)[chosen])
     ease = integer(generator, 3) + 1 if uniform(generator, 0, 1) < 0.25 else 0
     limits = (_MAX_TRAVEL, _MAX_TRAVEL, _MAX_LOG_ZOOM * _MEAN_RADIUS, _MAX_ROLL * _MEAN_RADIUS)
     steps = max(1, frames - 1)

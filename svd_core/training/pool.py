@@ -16,6 +16,7 @@ from .worlds import TRAINING, Clips, WorldSize, draw_clips
 
 STILLS = 4
 """Frames kept as pixels for the autoencoder: evenly spaced, the first frame first."""
+_RARE_SHARE = 0.06
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ class ClipPool:
             device=self._device,
             subjects=self._subjects,
             haste=self._haste,
+            rare_share=_RARE_SHARE,
             photographs=self._photographs,
         )
         return to_latents(clips, self._basis, self._encode, self._stills, index)

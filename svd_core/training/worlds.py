@@ -21,7 +21,7 @@ from ..camera.virtual import flow as camera_flow
 from ..camera.virtual import view_grid
 from . import textures
 from .motion_head import origins
-from .moves import Move, draw_move
+from .moves import RARE_MOVES, Move, draw_move
 from .subjects import Subject, draw_subject, inside
 from .textures import integer, uniform
 
@@ -39,8 +39,9 @@ Kinds = Literal["trained", "held_out"]
 _SPAN = 2.8
 _TEXELS_PER_PIXEL = 1.5
 _SUBJECT_SHARE = 0.6
-# What photographs are drawn with comes from a stream of its own: drawn worlds stay what they are without them.
+# What photographs and rare moves are drawn with comes from streams of their own: other worlds stay what they are.
 _PHOTO_STREAM = 0x5BD1E995
+_MOVE_STREAM = 0x2545F491
 _CAMERA_PACE = (0.35, 1.0)
 
 
@@ -111,14 +112,17 @@ def draw_world(
     photo_share: float = 0.2,
     kinds: Kinds = "trained",
     haste: float = 1.0,
+    rare_share: float = 0.0,
 ) -> World:
     """A random world; `move` and `speed` (frame widths a frame) fix what tests need fixed.
 
     Without `subjects` the camera alone moves, never slowly, over a background with nothing in front. With
     `photographs` (`3 H W` in [0, 1]) `photo_share` of the worlds have one as background, and nothing else changes.
     Backgrounds and shapes of the `held_out` kinds are never trained on. `haste` is how much likelier a world is for
-    being fast: at 1 all speeds are alike, at 2 a speed is as frequent as it is high.
+    being fast: at 1 all speeds are alike, at 2 a speed is as frequent as it is high. `rare_share` of the worlds move by
+    one of `RARE_MOVES`.
     """
+    move = move or _rare_move(generator.initial_seed(), rare_share)
     side = texels(size.width)
     colours = textures.palette(generator)
     held_out = kinds == "held_out"
@@ -195,6 +199,7 @@ def draw_clips(
     photo_share: float = 0.2,
     kinds: Kinds = "trained",
     haste: float = 1.0,
+    rare_share: float = 0.0,
 ) -> Clips:
     """The clips of a seed with the given indices; the rest is `draw_world`'s."""
     pixels: list[Tensor] = []
@@ -212,6 +217,7 @@ def draw_clips(
             photo_share=photo_share,
             kinds=kinds,
             haste=haste,
+            rare_share=rare_share,
         )
         clip, flow = render(world, size, device)
         pixels.append(clip)
@@ -227,6 +233,11 @@ def draw_clips(
         flow=torch.tensor(flows),
         moves=tuple(world.move.name for world in worlds),
     )
+
+
+def _rare_move(seed: int, share: float) -> str | None:
+    stream = torch.Generator().manual_seed(seed ^ _MOVE_STREAM)
+    return RARE_MOVES[integer(stream, len(RARE_MOVES))] if uniform(stream, 0, 1) < share else None
 
 
 def _layer(picture: Tensor, grid: Tensor, size: WorldSize, device: torch.device | str) -> Tensor:

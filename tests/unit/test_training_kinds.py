@@ -14,7 +14,7 @@ from torch import Tensor
 from svd_core.camera.path import CameraPath
 from svd_core.camera.virtual import view_grid
 from svd_core.training import textures
-from svd_core.training.moves import DOLLIES, HANDHELD, MOVES, Move, draw_move
+from svd_core.training.moves import HANDHELD, MOVES, ORBITS, RARE_MOVES, Move, draw_move
 from svd_core.training.scores_clip import mean_flow
 from svd_core.training.subjects import HELD_OUT_SHAPES, SHAPES, inside
 from svd_core.training.textures import BACKGROUNDS, HELD_OUT_BACKGROUNDS, Background
@@ -88,7 +88,7 @@ def test_the_flow_label_is_the_brute_force_one(kind: Background, monkeypatch: py
         assert render(world, SIZE)[1] == pytest.approx(_brute_force(world, SIZE), rel=2e-3)
 
 
-@pytest.mark.parametrize("move", [*MOVES, *DOLLIES, HANDHELD])
+@pytest.mark.parametrize("move", [*MOVES, *RARE_MOVES])
 def test_the_flow_label_is_the_brute_force_one_for_every_move(move: str) -> None:
     index = 0
     while (world := draw_world(clip_generator(4, HELD_OUT, index), SIZE, move, _SPEED)).foreground is None or (
@@ -204,6 +204,26 @@ def test_a_dolly_makes_what_is_near_grow_faster() -> None:
         assert torch.allclose(near.zoom.diff(), 1.5 * path.zoom.diff()) and path.zoom.diff().mean() * sign > 0
     zoom = draw_move(generator, _SPEED, 5, "zoom_in")
     assert torch.equal(zoom.nearer(zoom.path(5, (0.0, 0.0)), 1.5).zoom, zoom.path(5, (0.0, 0.0)).zoom)
+
+
+def test_an_orbit_moves_near_and_far_apart() -> None:
+    for name in ORBITS:
+        move = draw_move(torch.Generator().manual_seed(0), _SPEED, 5, name)
+        path = move.path(5, (0.0, 0.0))
+        assert path.pan.diff().abs().min() > 0
+        assert torch.allclose(move.nearer(path, 1.5).pan.diff(), -0.5 * path.pan.diff(), atol=1e-6)
+
+
+def test_rare_moves_come_as_often_as_asked_and_leave_other_worlds_alone() -> None:
+    usual, some = (
+        [draw_world(clip_generator(5, TRAINING, index), SIZE, rare_share=share) for index in range(60)]
+        for share in (0.0, 0.3)
+    )
+    rare = [world.move.name in RARE_MOVES for world in some]
+    assert not any(world.move.name in RARE_MOVES for world in usual)
+    assert 8 <= sum(rare) <= 28, f"{sum(rare)} of 60"
+    for before, after, changed in zip(usual, some, rare, strict=True):
+        assert changed or (before.move.name, before.start) == (after.move.name, after.start)
 
 
 def test_a_hand_shakes_at_the_speed_asked_and_goes_nowhere() -> None:
