@@ -165,7 +165,7 @@ def _check_motion(model: ModelPatcher) -> None:
     owners = [getattr(wrapper, "__self__", None) for wrapper in wrappers_on(model, "OUTER_SAMPLE")]
     # What this pack puts around runs are cameras.
     if any(type(owner).__module__.startswith(f"{__package__}.") for owner in owners):
-        remedy = "Take the model from before Apply SVD Camera: run backwards, a camera would move against itself."
+        remedy = "Take the model from before SVD Apply Camera: run backwards, a camera would move against itself."
         raise InputError(explain("`model` without a camera", "one", remedy))
 
 

@@ -61,7 +61,7 @@ def draw_path(image: Tensor, stack: CameraStack, frames: int, fps: float) -> Ten
 
 
 def draw_curves(stack: CameraStack, frames: int, fps: float) -> Tensor:
-    """Position and speed of every move over the frames, `h w 3`: lines are the way done, areas the speed.
+    """Position and speed of every move over the frames, `h w 3`: thick lines are the way done, thin ones the speed.
 
     Errors as in `draw_path`.
     """

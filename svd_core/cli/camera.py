@@ -25,8 +25,9 @@ def add_camera(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PRESET[:amount[:a-b[:ease]]]",
         help="a move, repeatable: static, handheld, pan_left, tilt_up, zoom_in, roll_cw, truck_right, pedestal_up, "
-        "dolly_in, orbit_left and their opposites; amount in %% of the frame (roll, orbit: degrees) a second, over "
-        "frames a to b, both included, with an ease (linear, in, out, in-out, hold); or a saved camera FILE.json",
+        "dolly_in, orbit_left and their opposites; amount in %% of the frame (roll, orbit: degrees) a second, for "
+        "handheld how far it sways in tenths of a %%, over frames a to b, both included, with an ease (linear, in, "
+        "out, in-out, hold); or a saved camera FILE.json",
     )
     group.add_argument(
         "--camera-lora",

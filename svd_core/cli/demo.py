@@ -1,4 +1,4 @@
-"""`svd demo`: the embedded model on a bundled picture, with little, its usual and more motion, and directed."""
+"""`svd demo`: the embedded model on a bundled picture, with three amounts of motion, and directed."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def add_rife_options(group: argparse._ArgumentGroup) -> None:
         type=words.number("--flow-scale", 0.25, 2),
         default=1.0,
         metavar="0.25|0.5|1|2",
-        help="flow and RIFE: size at which motion is looked for, as a factor; 0.5 for 4K frames",
+        help="RIFE, and flow up to 1: size at which motion is looked for, as a factor; 0.5 for 4K frames",
     )
     group.add_argument(
         "--batch", type=words.whole("--batch", 1, 64), default=1, metavar="N", help="RIFE: frames made at once"

@@ -59,19 +59,19 @@ def _add_between(parser: argparse.ArgumentParser) -> None:
         "--early",
         type=words.number("--early", 0, 1),
         metavar="X",
-        help="share of the steps that mpd and trf treat apart, from the noisy end",
+        help="share of the steps that mpd and trf treat apart, from the noisy end; default: 0.4",
     )
     group.add_argument(
         "--renoise",
         type=words.whole("--renoise", 0, _MOST_RENOISES),
         metavar="N",
-        help="how often mpd and trf noise each of those again and repeat it",
+        help="how often mpd and trf noise each of those again and repeat it; default: 1",
     )
     group.add_argument(
         "--distillation",
         type=words.number("--distillation", 0, 1),
         metavar="X",
-        help="how far mpd leads the forward motion to the end picture",
+        help="how far mpd leads the forward motion to the end picture; default: 0.5",
     )
     group.add_argument(
         "--flow-start",

@@ -14,7 +14,11 @@ _EMBEDDED = Path(__file__).parent.parent / "assets" / "nano.safetensors"
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Options of `svd inspect`."""
     parser = subparsers.add_parser("inspect", help="say what a checkpoint or LoRA is", description=__doc__)
-    parser.add_argument("path", metavar="FILE|FOLDER", help="a safetensors file, a diffusers or PEFT folder, or nano")
+    parser.add_argument(
+        "path",
+        metavar="FILE|FOLDER",
+        help="a safetensors file, RIFE weights, a diffusers, PEFT or training folder, or nano",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

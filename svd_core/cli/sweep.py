@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--ray",
         metavar="ADDRESS",
         help="a running Ray cluster (host:port, or auto), or local to start one here for this sweep; needs "
-        "`pip install svd-studio[ray]`; pictures and models lie at the same paths on its machines",
+        "`pip install -e .[ray]`; pictures and models lie at the same paths on its machines",
     )
 
 

@@ -187,7 +187,7 @@ def _import_ray() -> Any:  # noqa: ANN401 - an optional package without types he
     try:
         return import_module("ray")
     except ImportError as error:
-        remedy = "Install it with `pip install svd-studio[ray]`, or leave --ray away."
+        remedy = "Install it with `pip install -e .[ray]` in the pack's folder, or leave --ray away."
         raise InputError(explain("the optional package ray for --ray", "none installed", remedy)) from error
 
 

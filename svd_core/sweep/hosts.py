@@ -122,7 +122,7 @@ class HostExecutor:
         clip = clip_of(ended.files)
         if not clip:
             found = "a prompt that saved none"
-            remedy = "End the graph in SVD Save Clip."
+            remedy = "End the graph in Save Clip."
             return Outcome(job=sent.job, seconds=seconds, error=explain("a saved clip", found, remedy))
         name, subfolder, kind = clip[0]
         target = sent.job.target

@@ -64,7 +64,8 @@ TABLE = (
         )
     ),
 )
-"""Colour photographs in the public domain, under CC0 or under CC-BY, each as its package names author and licence."""
+"""Colour photographs in the public domain, under CC0 or under CC-BY; author and licence as their
+package names them, else as they are widely known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

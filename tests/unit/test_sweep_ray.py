@@ -76,7 +76,7 @@ def test_ray_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     axes = [{"name": "image", "glob": "*.png"}]
     (tmp_path / "plan.json").write_text(json.dumps({"version": 1, "template": {"kind": "animate"}, "axes": axes}))
     refused = run_here(capsys, "sweep", tmp_path / "plan.json", "--out", tmp_path / "out", "--ray", "auto")
-    assert_refused(refused, "optional package ray", "none installed", "svd-studio[ray]")
+    assert_refused(refused, "optional package ray", "none installed", "pip install -e .[ray]")
     assert not (tmp_path / "out").exists()
 
 
