@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..camera.meter import Track, measure
+from ..errors import InputError, explain
 from ..training.camera_clips import ClipSize
 from ..training.camera_trials import columns_of
 from ..types import Frames
+from ..video_io.atomic import output_error
 from ..weights.build import SvdModel
 from .camera_cases import CHUNK, Case, clips_of
 from .ransac import columns_by_opencv, opencv_available, opencv_track
@@ -44,8 +46,36 @@ def run_cases(
     return [line for line in lines if line["name"] in names and line["clip"] < clips]
 
 
+def claim(file: Path, of: str) -> None:
+    """Make sure that the lines of a file are readings of `of`; a new file begins by saying whose they are.
+
+    Raises:
+        InputError: they are another's, or the file cannot be written.
+        OutputError: the disk is full.
+    """
+    held = _whole_lines(file)
+    owner = held[0].get("of") if held else of
+    if owner != of:
+        found = f"those of {owner or 'an unknown model'} in {file}"
+        raise InputError(explain(f"readings of {of}", found, "Give another --out."))
+    try:
+        if not held:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({"of": of}) + "\n", encoding="utf-8")
+        elif not file.read_bytes().endswith(b"\n"):
+            # The next line must not be glued to one that was cut short.
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write("\n")
+    except OSError as error:
+        raise output_error(file, error) from error
+
+
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """What an earlier run left; a half-written last line is dropped."""
+    """The readings an earlier run left; a half-written line is dropped."""
+    return [line for line in _whole_lines(file) if "name" in line]
+
+
+def _whole_lines(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     lines: list[dict[str, Any]] = []

@@ -9,15 +9,17 @@ from dataclasses import asdict
 from ..errors import InputError, explain
 from ..operations import TORCH
 from ..training.fast_layers import FAST_LAYERS
+from ..training.scores_between import digest
 from ..video_io import atomic_file
 from ..weights.build import load_model
 from ..weights.camera_files import SHIPPED
 from ..weights.lora import load_camera_lora
-from .camera_bench import JUDGES, LINES_NAME, run_cases
+from .camera_bench import JUDGES, LINES_NAME, claim, run_cases
 from .camera_cases import cases_for
 from .camera_results import CurveResult, MoveResult, StackResult, curve_results, move_results, stack_results
+from .model_bench import identity_of
 from .models import resolve_device, resolve_dtype
-from .output import Console
+from .output import Console, show
 
 _MOVES = ("move", "strength", "clips", "a second", "right way", "pushed", "off axis", "camera", "subject")
 _STACKS = ("camera", "move", "clips", "asked", "a second", "right way", "pushed", "camera %", "subject of plain run's")
@@ -36,14 +38,15 @@ def run(options: argparse.Namespace) -> int:
     on_cpu = device.type == "cpu"
     layers = FAST_LAYERS if on_cpu else TORCH
     model = load_model(options.model, dtype=resolve_dtype(None, device), device=device, operations=layers)
-    options.out.mkdir(parents=True, exist_ok=True)
+    # Clips are told apart by preset: the same one of other LoRAs must not be taken for theirs.
+    marks = " ".join(digest(file) for file in files)
+    claim(options.out / LINES_NAME, f"{identity_of(options.model, model)} with LoRAs {marks}")
     sampling = model.config.sampling
     cases = cases_for(loras, sampling.frames)
     with console.progress(1, "camera") as bar:
 
         def tell(done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.update(0)
+            show(bar, done, total)
 
         lines = run_cases(model, cases, options.clips, options.out / LINES_NAME, tell)
     moves = move_results(lines, loras, sampling.fps)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, explain
 from . import options as words
 from .animate import add_clip, add_sampling, cautions, clip_settings_of
-from .output import Console
+from .output import Console, show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,8 +118,7 @@ def run(options: argparse.Namespace) -> int:
     with console.progress(1, "sampling") as bar:
 
         def on_step(index: int, total: int) -> None:
-            bar.total, bar.n = total, index + 1
-            bar.update(0)
+            show(bar, index + 1, total)
 
         watch = Watch(on_step=lambda step: on_step(step.index, step.total), on_notice=console.note)
         made = in_between_clip(model, images, settings, shelf=shelf, decode_chunk=options.decode_chunk, watch=watch)

@@ -32,9 +32,10 @@ from ..training.fast_layers import FAST_LAYERS
 from ..types import Frames
 from ..video_io import atomic_file
 from ..weights.build import SvdModel, load_model
-from .camera_bench import read_lines
+from .camera_bench import claim, read_lines
+from .model_bench import identity_of
 from .models import resolve_device, resolve_dtype
-from .output import Console
+from .output import Console, show
 
 LINES_NAME = "in-between.jsonl"
 # Mean motion in pixels a frame.
@@ -50,12 +51,11 @@ def run(options: argparse.Namespace) -> int:
     device = resolve_device(options.device)
     layers = FAST_LAYERS if device.type == "cpu" else TORCH
     model = load_model(options.model, dtype=resolve_dtype(None, device), device=device, operations=layers)
-    options.out.mkdir(parents=True, exist_ok=True)
+    claim(options.out / LINES_NAME, identity_of(options.model, model))
     with console.progress(1, "in-between") as bar:
 
         def tell(done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.update(0)
+            show(bar, done, total)
 
         lines = run_cases(model, CASES, options.clips, options.out / LINES_NAME, tell)
     rows = table(lines)

@@ -34,7 +34,7 @@ from ..weights.reader import read_header
 from ..weights.video_engine import EMBEDDED_INTERPOLATOR
 from .models import resolve_device, resolve_dtype
 from .options import whole
-from .output import Console
+from .output import Console, show
 
 LINES_NAME = "model.jsonl"
 ROWS = ("clips", "camera", "interpolation", "time")
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     belongings = Belongings(
         cameras=_cameras(options.lora, model), interpolator=options.interpolator or EMBEDDED_INTERPOLATOR
     )
-    identity = _identity(options.model, model)
+    identity = identity_of(options.model, model)
     record = Record.opened(options.out / LINES_NAME, identity, seed, lambda: secrets.randbelow(_SEEDS))
     console.say(f"Seed {record.seed}: --seed {record.seed} repeats this in another --out.\n")
     job = _Job(model=model, belongings=belongings, record=record, sets=sets, options=options)
@@ -75,8 +75,7 @@ def run(options: argparse.Namespace) -> int:
         with console.progress(1, name) as bar:
 
             def tell(done: int, total: int) -> None:
-                bar.total, bar.n = total, done
-                bar.update(0)
+                show(bar, done, total)
 
             job.measure(name, tell)
     table = rows_of(model, record, belongings, sets)
@@ -190,7 +189,7 @@ def _cameras(files: Sequence[Path] | None, model: SvdModel) -> dict[str, CameraL
     return found
 
 
-def _identity(source: str, model: SvdModel) -> str:
+def identity_of(source: str, model: SvdModel) -> str:
     """Name and content of a model file; of a folder, the fingerprints of its networks."""
     path = model_path(source)
     if path.is_file():

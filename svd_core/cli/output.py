@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,18 @@ class Console:
             delay=0 if terminal else _LOG_INTERVAL,
             mininterval=_TERMINAL_INTERVAL if terminal else _LOG_INTERVAL,
         )
+
+
+def show(bar: tqdm[Any], done: int, total: int, label: str = "", note: str = "") -> None:
+    """Set a bar to `done` of `total`. A count that falls is the next stage's: its bar begins anew."""
+    if done < bar.n:
+        # Not `reset`: it prints at once, also where short work is to stay silent.
+        bar.n, bar.last_print_n, bar.start_t = 0, 0, time.time()
+    bar.total = total
+    if label:
+        bar.set_description(label, refresh=False)
+    bar.set_postfix_str(note, refresh=False)
+    bar.update(done - bar.n)
 
 
 @contextmanager

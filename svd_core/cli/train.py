@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError, explain
 from . import train_camera, train_interpolator, train_refiner
-from .output import Console
+from .output import Console, show
 
 if TYPE_CHECKING:
     from ..training.loop import Report
 
 _OF_NANO = {"workers": "--workers", "photographs": "--photographs", "source": "--from", "stages": "--stages"}
+_OF_CAMERA = {
+    "preset": "--preset",
+    "images": "--images",
+    "clips": "--clips",
+    "size": "--size",
+    "frames": "--frames",
+    "fps": "--fps",
+    "rank": "--rank",
+    "targets": "--targets",
+    "rate": "--rate",
+    "batch": "--batch",
+    "reference": "--reference",
+    "trials": "--trials",
+    "early_stop": "--early-stop",
+    "dtype": "--dtype",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part(Console):
+    """The console of one of several runs: what it has to say to programs is kept under its name."""
+
+    name: str = ""
+    results: dict[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+
+    def result(self, tree: Mapping[str, object]) -> None:
+        """Keep the result."""
+        self.results[self.name] = tree
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -36,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--out", type=Path, metavar="DIR", help="state, log, samples and the result go here; default: NAME-run"
     )
     amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--steps", type=int, metavar="N", help="steps over all stages together")
+    amount.add_argument("--steps", type=int, metavar="N", help="training steps; nano: of all stages together")
     amount.add_argument("--minutes", type=float, metavar="N", help="computing time (of the processor, or of the GPU)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads; one is most efficient")
@@ -54,13 +84,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         dest="source",
         type=Path,
         metavar="FILE",
-        help="go on from this finished model instead of from nothing",
+        help="nano: go on from this finished model instead of from nothing",
     )
     parser.add_argument(
         "--stages",
         type=_names,
         metavar="A,B",
-        help="only these stages of the recipe, e.g. camera,video,temporal_decoder; needs --from",
+        help="nano: only these stages of the recipe, e.g. camera,video,temporal_decoder; needs --from",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed and steps give the same weights")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -79,12 +109,20 @@ def _photographs(text: str | None) -> Path | Literal["installed"] | None:
 
 
 def _check_fit(options: argparse.Namespace) -> None:
-    """What only the embedded model's own training listens to is refused elsewhere, not passed over."""
-    for name, option in _OF_NANO.items():
-        if options.what not in ("nano", "all") and getattr(options, name) is not None:
-            raise InputError(
-                explain(f"{option} with `svd train nano`", f"it with {options.what}", f"Leave {option} out.")
-            )
+    """What only another training listens to is refused, not passed over."""
+    foreign: list[tuple[str, str]] = []
+    if options.what not in ("nano", "all"):
+        foreign += [(option, "nano") for name, option in _OF_NANO.items() if getattr(options, name) is not None]
+    if options.what != "camera":
+        # The moves that ship are trained as asked too, but which they are is not asked.
+        heard = {"preset": "--preset"} if options.what == "all" else _OF_CAMERA
+        foreign += [(option, "camera") for name, option in heard.items() if getattr(options, name) not in (None, False)]
+    if options.what not in ("camera", "interpolator") and options.model != "nano":
+        foreign.append(("--model", "camera` or `svd train interpolator"))
+    for option, what in foreign:
+        raise InputError(
+            explain(f"{option} with `svd train {what}`", f"it with {options.what}", f"Leave {option} out.")
+        )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,7 +152,13 @@ def _all(options: argparse.Namespace) -> int:
 
     folder = options.out or Path("all-run")
     options.out = folder / "nano"
-    _nano(options)
+    results: dict[str, Mapping[str, object]] = {}
+
+    def part(name: str) -> Console:
+        whole = Console.of(options)
+        return _Part(whole.json, whole.quiet, name, results)
+
+    _nano(options, part("nano"))
     asked, options.model = copy(options), folder / "nano" / MODEL_NAME
     shares = {"interpolator": INTERPOLATOR_ON_MODEL, "refiner": REFINER_ON_MODEL, "camera": ON_MODEL}
     for name, share in shares.items():
@@ -124,20 +168,22 @@ def _all(options: argparse.Namespace) -> int:
         # What was not begun is begun all the same.
         if name == "interpolator":
             options.resume = asked.resume and (options.out / FILE_NAME).is_file()
-            train_interpolator.run(options)
+            train_interpolator.run(options, part(name))
         elif name == "refiner":
             options.resume = asked.resume and (options.out / STATE_NAME).is_file()
-            train_refiner.run(options)
+            train_refiner.run(options, part(name))
     options.resume = asked.resume
-    return train_camera.run_shipped(train_camera.settings_of(options), Console.of(options))
+    code = train_camera.run_shipped(train_camera.settings_of(options), part("camera"))
+    Console.of(options).result(results)
+    return code
 
 
-def _nano(options: argparse.Namespace) -> int:
+def _nano(options: argparse.Namespace, console: Console | None = None) -> int:
     """Train and say where the model went."""
     from ..training.nano import TrainOptions, train_nano
     from .models import resolve_device
 
-    console = Console.of(options)
+    console = console or Console.of(options)
     settings = TrainOptions(
         out=options.out or Path("nano-run"),
         steps=options.steps,
@@ -153,13 +199,10 @@ def _nano(options: argparse.Namespace) -> int:
     )
     with console.progress(1, "train") as bar:
 
-        def show(report: Report) -> None:
-            bar.total, bar.n = report.steps, report.step
-            bar.set_description(report.stage, refresh=False)
-            bar.set_postfix_str(f"loss {report.loss:.3f}", refresh=False)
-            bar.update(0)
+        def tell(report: Report) -> None:
+            show(bar, report.step, report.steps, report.stage, f"loss {report.loss:.3f}")
 
-        result = train_nano(settings, show)
+        result = train_nano(settings, tell)
     scores = result.scores
     console.say(f"{result.model}: {result.seconds / 60:.1f} computing minutes")
     console.table(

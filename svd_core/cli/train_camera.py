@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, explain
 from . import options as words
-from .output import Console
+from .output import Console, show
 
 if TYPE_CHECKING:
     from ..training.camera import CameraTrainOptions
@@ -29,7 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--images", type=Path, metavar="DIR", help="learn from photographs: a camera is moved over them")
     group.add_argument("--clips", type=Path, metavar="DIR", help="learn from films: cut, measured and sorted first")
-    group.add_argument("--size", type=words.size, metavar="WIDTHxHEIGHT", help="of the clips; default: the model's own")
+    group.add_argument(
+        "--size", type=words.size, metavar="WxH", help="of the clips; default: 512x320, for a small model its own"
+    )
     group.add_argument(
         "--frames", type=words.whole("--frames", words.MIN_FRAMES, words.MAX_FRAMES), metavar="N", help="of a clip"
     )
@@ -138,10 +140,7 @@ def settings_of(options: argparse.Namespace) -> CameraTrainOptions:
 
 def _teller(bar: Any) -> Tell:  # noqa: ANN401 - tqdm's own type says nothing either
     def tell(what: str, done: int, total: int, loss: float | None) -> None:
-        bar.total, bar.n = total, done
-        bar.set_description(what, refresh=False)
-        bar.set_postfix_str("" if loss is None else f"loss {loss:.3f}", refresh=False)
-        bar.update(0)
+        show(bar, done, total, what, "" if loss is None else f"loss {loss:.3f}")
 
     return tell
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import Console
+from .output import Console, show
 
 if TYPE_CHECKING:
     from ..training.interpolator import InterpolatorOptions
@@ -28,19 +28,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console | None = None) -> int:
     """Train and say where the interpolator went and what it scores."""
     from ..training.interpolator import train_interpolator
 
-    console = Console.of(options)
+    console = console or Console.of(options)
     with console.progress(1, "train") as bar:
 
-        def show(report: Report) -> None:
-            bar.total, bar.n = report.steps, report.step
-            bar.set_postfix_str(f"loss {report.loss:.4f}", refresh=False)
-            bar.update(0)
+        def tell(report: Report) -> None:
+            show(bar, report.step, report.steps, note=f"loss {report.loss:.4f}")
 
-        result = train_interpolator(settings_of(options), show)
+        result = train_interpolator(settings_of(options), tell)
     console.say(f"{result.model}: {result.seconds / 60:.1f} computing minutes")
     table(console, result.rows)
     scores = [row.to_json() for row in result.rows]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .output import Console
+from .output import Console, show
 
 DEFAULT_OUT = "refiner-run"
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console | None = None) -> int:
     """Train and say where the refiner went, what it gains on scenes it never saw, and whether it may ship."""
     from ..training.refiner import RefinerOptions, train_refiner
     from .models import resolve_device
 
-    console = Console.of(options)
+    console = console or Console.of(options)
     settings = RefinerOptions(
         out=options.out or Path(DEFAULT_OUT),
         steps=options.steps,
@@ -27,12 +27,10 @@ def run(options: argparse.Namespace) -> int:
     )
     with console.progress(1, "train") as bar:
 
-        def show(step: int, steps: int, loss: float) -> None:
-            bar.total, bar.n = steps, step
-            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            bar.update(0)
+        def tell(step: int, steps: int, loss: float) -> None:
+            show(bar, step, steps, note=f"loss {loss:.4f}")
 
-        result = train_refiner(settings, show)
+        result = train_refiner(settings, tell)
     console.say(f"{result.file}: {result.seconds / 60:.1f} computing minutes")
     rows = {kind: score.rounded() for kind, score in result.scores.items()}
     console.table(

@@ -27,14 +27,13 @@ from .camera_trials import Bench, Readings, bench_for, clips_with, read
 from .camera_watch import Tell, Watcher
 from .camera_writing import Finished, write_finished
 from .fast_layers import FAST_LAYERS
-from .run_options import RunOptions
+from .run_options import PLAN_NAME, RunOptions, planned_steps
 
 CALIBRATED_AT = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)
 """Strengths a finished LoRA is measured at."""
 LARGE_SIZE = (512, 320)
 """Width and height clips have by default where the model's own size would take too much memory to train at."""
-_PLAN_NAME = "plan.json"
-_MARKS = (STATE_NAME, _PLAN_NAME)
+_MARKS = (STATE_NAME, PLAN_NAME)
 _PROBE_STEPS = 2
 
 
@@ -105,7 +104,9 @@ def train_camera(
         trainer.resume()
     bench = _bench(options, loaded, size, source)
     watcher = Watcher(trainer, loaded, target, bench, options.out, early_stop=options.early_stop, tell=say)
-    trainer.run(watcher)
+    # A run that an early stop had ended is only measured again.
+    if not watcher.reached(trainer.step):
+        trainer.run(watcher)
     deltas, readings, rescaled = _measured(loaded, trainer, target, bench, say)
     lora = replace(trainer.lora, deltas=deltas)
     finished = Finished(
@@ -199,10 +200,10 @@ def _recipe(
         checkpointing=not small,
         seed=options.seed,
     )
-    plan = options.out / _PLAN_NAME
+    plan = options.out / PLAN_NAME
     if plan.is_file() and options.steps is None:
         # A run that was given minutes must go on with the steps it made of them.
-        return replace(recipe, steps=int(json.loads(plan.read_text(encoding="utf-8"))["steps"]))
+        return replace(recipe, steps=planned_steps(plan))
     if options.minutes is not None:
         probe = CameraTrainer(model.unet, replace(recipe, steps=_PROBE_STEPS + 1), groups, options.out, "")
         recipe = replace(recipe, steps=max(1, round(options.minutes * 60 / probe.seconds_per_step(_PROBE_STEPS))))

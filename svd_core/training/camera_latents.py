@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import NumericsError, explain
-from ..video_io import atomic_file
+from ..weights.writer import Entry, write_tensors
 from .camera_clips import CameraClip, ClipSource
 from .sampler import Model
 
@@ -45,13 +44,13 @@ def cached_latents(
 
     Raises:
         NumericsError: the encoder produced NaN or infinity.
+        OutputError: the disk is full or failed.
     """
     key = hashlib.sha256(f"{_FORMAT} {model_key} {source.key}".encode()).hexdigest()
     path = folder / f"latents-{key[:16]}.safetensors"
     if not path.is_file():
         encoded = _encode_all(model, source, progress)
-        with atomic_file(path) as temporary:
-            save_file(encoded, temporary, metadata={"key": key})
+        write_tensors(path, [Entry.of(*named) for named in encoded.items()], {"key": key})
     return _read(path, source.groups)
 
 

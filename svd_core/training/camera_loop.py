@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import pickle
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +29,8 @@ from .camera_layers import fresh_deltas, parameters_of, with_values
 from .checkpoints import save_fields
 from .diffusion import NoiseLaw, TrainingClips, diffusion_loss
 from .networks import Average
+from .run_options import STATE_NAME
 
-STATE_NAME = "state.pt"
 _CLIP_NORM = 1.0
 _PRIME = 0x9E3779B97F4A7C15
 _FADE_TO = 0.05
@@ -107,8 +107,8 @@ class CameraTrainer:
             InputError: there is none, or it was started with other settings.
             FileFormatError: the file is damaged.
         """
-        saved = _load(self.folder / STATE_NAME)
-        if saved["key"] != self.key:
+        saved: Any = _load(self.folder / STATE_NAME)
+        if not isinstance(saved, dict) or saved.get("key") != self.key:
             remedy = "Repeat the settings of that run, or choose another folder."
             raise InputError(explain("a run with these settings", f"another in {self.folder}", remedy))
         with torch.no_grad():
@@ -188,17 +188,20 @@ class CameraTrainer:
         self._optimiser.param_groups[0]["lr"] = recipe.rate(self.step)
         self._optimiser.zero_grad(set_to_none=True)
         total, shown = 0.0, 0
+        seen: list[int] = []
         while shown < recipe.batch:
             index = int(torch.randint(len(groups), (), generator=generator))
             clips = _chosen(groups[index], recipe.batch - shown, generator)
             count = len(clips["fps"])
             adapter.retune([clips["strength"]])
             loss = self._loss(clips, generator) * (count / recipe.batch)
-            self._require_finite(loss, index)
+            seen.append(index)
+            self._require_finite("loss", loss.detach(), seen[-1:])
             loss.backward()
             total, shown = total + float(loss.detach()), shown + count
         parameters = self._parameters
-        nn.utils.clip_grad_norm_(parameters.values(), _CLIP_NORM)
+        # A finite loss may have an infinite gradient, in half precision above all.
+        self._require_finite("gradient", nn.utils.clip_grad_norm_(parameters.values(), _CLIP_NORM), seen)
         self._optimiser.step()
         self._average.update(cast("dict[str, nn.Parameter]", parameters))
         return total
@@ -219,13 +222,15 @@ class CameraTrainer:
         )
         return diffusion_loss(cast("VideoUNet", _InItsDtype(self.unet)), prepared, self.recipe.law, generator)
 
-    def _require_finite(self, loss: Tensor, index: int) -> None:
-        if torch.isfinite(loss.detach()):
+    def _require_finite(self, what: str, value: Tensor, groups: Sequence[int]) -> None:
+        """Checked before a step can spoil the matrices."""
+        if torch.isfinite(value):
             return
+        named = ", ".join(f"{index}" for index in groups)
         raise NumericsError(
             explain(
-                "a finite training loss",
-                f"{float(loss.detach())} at step {self.step}, clips of group {index}",
+                f"a finite training {what}",
+                f"{float(value)} at step {self.step}, clips of group {named}",
                 f"Start in another folder with a lower learning rate; the last good state stays in {self.folder}.",
             )
         )
@@ -293,10 +298,10 @@ def _frozen(unet: VideoUNet) -> Generator[None, None, None]:
             parameter.requires_grad_(want)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> object:
     if not path.is_file():
         raise InputError(explain(f"a run to resume in {path.parent}", "none", "Start without --resume."))
     try:
-        return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError) as error:
         raise FileFormatError(explain("a training state", f"{path}: {error}", "Delete it and start again.")) from error

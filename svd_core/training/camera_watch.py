@@ -49,7 +49,7 @@ class Watcher:
         found = self._look(report) if check else None
         if found is not None or last or report.step % _LOG_EVERY == 0:
             self._log(report, found)
-        return self._reached(report)
+        return self.reached(report.step)
 
     def _look(self, report: CameraReport) -> Readings:
         """Try the averaged LoRA, write a sample, remember what the meter said."""
@@ -61,13 +61,14 @@ class Watcher:
         write_clip(clip, self._folder / "samples" / f"{report.step:05d}.webp", metadata={"measured": amount})
         return readings
 
-    def _reached(self, report: CameraReport) -> bool:
+    def reached(self, step: int) -> bool:
+        """Whether an early stop ends the run at a step, where the second of two good checks must have been made."""
         checks = self._trainer.history[-2:]
-        if not self._early_stop or self._target.axis is None or len(checks) < 2 or checks[-1][0] != report.step:
+        if not self._early_stop or self._target.axis is None or len(checks) < 2 or checks[-1][0] != step:
             return False
         good = all(amount >= _REACHED * self._target.reference and off <= _CLEAN for _, amount, off in checks)
         if good:
-            self.notes.append(f"Stopped at step {report.step}: the meter read the asked speed twice.")
+            self.notes.append(f"Stopped at step {step}: the meter read the asked speed twice.")
         return good
 
     def _log(self, report: CameraReport, found: Readings | None) -> None:

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,14 +19,15 @@ from ..config import ModelConfig
 from ..errors import FileFormatError, InputError, OutputError, explain, some_keys
 from ..video_io.atomic import atomic_file
 from .photographs import Photographs
+from .run_options import STATE_NAME
 
-FILE_NAME = "state.pt"
+FILE_NAME = STATE_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """config: JSON of the model; stage and step: what comes next; weights, average, basis: named tensors;
-    optimiser: its state dict, or None between stages; spent: seconds of computing so far."""
+    optimiser: its state dict, or None once all is done; spent: seconds of computing so far."""
 
     config: str
     seed: int
@@ -85,10 +86,13 @@ def load(folder: Path, config: str, seed: int) -> Saved:
     if not path.is_file():
         raise InputError(explain(f"a run to resume in {folder}", "none", "Start without --resume."))
     try:
-        fields = torch.load(path, map_location="cpu", weights_only=True)
-        saved = Saved(**fields)
-    except (RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        fields: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, TypeError, ValueError, LookupError, pickle.UnpicklingError) as error:
         raise FileFormatError(explain("a training state", f"{path}: {error}", "Delete it and start again.")) from error
+    if not isinstance(fields, dict) or set(cast("dict[str, Any]", fields)) != set(Saved.__slots__):
+        expected = "a run of the embedded model or an interpolator"
+        raise InputError(explain(expected, f"the state of another kind in {path}", "Choose another folder."))
+    saved = Saved(**cast("dict[str, Any]", fields))
     if saved.config != config:
         expected = "a run of this model config and these photographs"
         raise InputError(explain(expected, f"another config in {path}", "Choose another folder."))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..config import NANO_INTERPOLATOR, InterpolatorConfig, InterpolatorForm
-from ..errors import FileFormatError, InputError, choose_from, explain
+from ..errors import InputError, choose_from
 from ..video_io.atomic import atomic_file
 from ..weights.build import EMBEDDED, SvdModel, load_model
 from ..weights.fingerprint import latent_fingerprint
@@ -22,7 +22,7 @@ from .interpolator_loop import RECIPE, InterpolatorTrainer
 from .interpolator_trials import Row, compare
 from .loop import Report
 from .run_log import MeanLog
-from .run_options import RunOptions
+from .run_options import PLAN_NAME, RunOptions, planned_steps
 from .stages import Stage
 
 INTERPOLATOR_NAME = "interpolator.safetensors"
@@ -73,11 +73,16 @@ def train_interpolator(
     options.set_threads()
     base = load_model(options.model, dtype=torch.float32, device=options.device)
     config = options.config or interpolator_config(options.form, base)
-    trainer = _trainer(options, base, config, _plan(options, base, config))
+    stage = _planned(options, base, config)
+    trainer = _trainer(options, base, config, stage)
     if options.resume:
         trainer.resume()
     else:
         trainer.begin()
+    # A resume that is refused leaves the plan as it was: it may be another run's.
+    with atomic_file(options.out / PLAN_NAME) as temporary:
+        aim = {"steps": stage.steps, "seed": options.seed, "form": config.form, "model": str(options.model)}
+        temporary.write_text(json.dumps(aim) + "\n", encoding="utf-8")
     trainer.run(_Observer(MeanLog(options.out), progress))
     return _finish(options, trainer)
 
@@ -121,27 +126,17 @@ def _trainer(
     )
 
 
-def _plan(options: InterpolatorOptions, base: SvdModel, config: InterpolatorConfig) -> Stage:
+def _planned(options: InterpolatorOptions, base: SvdModel, config: InterpolatorConfig) -> Stage:
     """The stage with its steps: asked for, measured from the minutes, a resumed run's own, or the recipe's."""
     stage = options.stage or RECIPE[config.form]
-    plan = options.out / "plan.json"
+    plan = options.out / PLAN_NAME
     if options.resume and plan.is_file() and options.steps is None and options.minutes is None:
-        return replace(stage, steps=_planned(plan))
+        return replace(stage, steps=planned_steps(plan))
     steps = options.steps or stage.steps
     if options.minutes is not None:
         probe = _trainer(options, base, config, stage)
         steps = max(1, round(options.minutes * 60 / probe.seconds_per_step(stage, _PROBE_STEPS)))
-    with atomic_file(plan) as temporary:
-        told = {"steps": steps, "seed": options.seed, "form": config.form, "model": str(options.model)}
-        temporary.write_text(json.dumps(told) + "\n", encoding="utf-8")
     return replace(stage, steps=steps)
-
-
-def _planned(path: Path) -> int:
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(explain("a training plan", f"damage in {path}", "Give --steps with --resume.")) from error
 
 
 @dataclass(slots=True)

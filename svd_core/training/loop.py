@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -25,7 +25,7 @@ from .muon import Muon
 from .networks import Average
 from .pca import PatchBasis
 from .pool import ClipPool, LatentClips
-from .stages import Stage, StageName
+from .stages import Stage, place_of
 from .team import ALONE, Member
 from .worlds import TRAINING, WorldSize, draw_clips
 
@@ -115,12 +115,7 @@ class Loop(ABC, Generic[Module]):
             FileFormatError: its state is damaged.
         """
         saved = load(self.folder, self._key(), self.seed)
-        names = [stage.name for stage in self.stages]
-        if saved.stage not in names:
-            raise InputError(
-                explain(f"a run in one of the stages {', '.join(names)}", saved.stage, "Resume with --resume alone.")
-            )
-        self.stage = names.index(cast("StageName", saved.stage))
+        self.stage = place_of(saved.stage, self.stages)
         self.step, self.spent = saved.step, saved.spent
         moved = [name for name, _ in self._trained(self.stages[self.stage])]
         check_fits(self.folder, saved, weights=self.networks.state_dict(), average=moved, basis=_BASIS_NAMES)
@@ -255,10 +250,22 @@ class Loop(ABC, Generic[Module]):
         """The number, checked before a step can spoil the weights."""
         number = float(value)
         if not math.isfinite(number):
-            place = f"stage {self.stages[self.stage].name} at step {self.step}, clips of chunks {clips.chunks}"
-            remedy = f"The last good state is kept in {self.folder}; lower the learning rate and resume."
+            place = f"stage {self.stages[self.stage].name} at step {self.step}, {self._batch(clips)}"
+            remedy = (
+                f"The last good state is kept in {self.folder}. Should --resume meet it again, fewer --steps end the "
+                "stage, or lower its rate, sooner."
+            )
             raise NumericsError(explain(f"a finite training {what}", f"{number} in {place}", remedy))
         return number
+
+    def _batch(self, clips: LatentClips) -> str:
+        """Which batch spoilt the last mean: this process's own, or those of others."""
+        own = f"clips of chunks {clips.chunks}"
+        told = [
+            own if rank == self.member.rank else f"the batch of process {rank + 1} of {self.member.count}"
+            for rank in self.member.spoilt()
+        ]
+        return " and ".join(told) or own
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.device.type == "cuda":

@@ -23,13 +23,13 @@ from .nano_loop import Trainer
 from .networks import Networks
 from .photographs import Photographs, read_photographs
 from .run_log import MeanLog
-from .run_options import RunOptions
+from .run_options import PLAN_NAME, RunOptions
 from .sheet import save_sheet
-from .stages import STAGES, Stage, chosen, scaled
+from .stages import STAGES, Stage, chosen, place_of, scaled
 from .team import ALONE, Member, team
 from .worlds import texels
 
-MODEL_NAME, PLAN_NAME = "nano.safetensors", "plan.json"
+MODEL_NAME = "nano.safetensors"
 # Seconds a step of each stage takes next to one of `video`; `--minutes` turns into steps with these.
 _RELATIVE_COST = {
     "autoencoder": 0.13,
@@ -171,7 +171,7 @@ def _plan(options: TrainOptions) -> tuple[Stage, ...]:
     if workers > 1 and torch.device(options.device).type != "cpu":
         raise InputError(explain("--workers on a CPU", f"--device {options.device}", "Give --workers 1 on a GPU."))
     if options.resume:
-        load(options.out, state_key(options.config, _photographs(options)), options.seed)
+        place_of(load(options.out, state_key(options.config, _photographs(options)), options.seed).stage, stages)
     steps = before.get("steps", sum(stage.steps for stage in stages))
     if options.steps is not None:
         steps = options.steps

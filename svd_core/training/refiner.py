@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from ..errors import FileFormatError, InputError, NumericsError, explain
 from ..interpolation.refiner import METADATA, Refiner, change
 from ..video_io.atomic import atomic_file
+from ..weights.writer import Entry, write_tensors
 from .checkpoints import save_fields
 from .networks import Average
 from .refiner_pool import Crops, RefinerPool
 from .refiner_scores import Score, Verdict, score_refiner
 from .run_log import append_line
-from .run_options import RunOptions
+from .run_options import REFINER_STATE_NAME, RunOptions
 
-FILE_NAME, STATE_NAME = "refiner.safetensors", "refiner.pt"
+FILE_NAME, STATE_NAME = "refiner.safetensors", REFINER_STATE_NAME
 _STEPS, _BATCH = 1500, 16
 REFINER_ON_MODEL = 0.2
 """Steps and minutes of its training for one of the embedded model's."""
@@ -73,6 +73,7 @@ def train_refiner(options: RefinerOptions, progress: Progress | None = None) -> 
     Raises:
         InputError: options contradict each other, the folder cannot be written, holds another run, or none to resume.
         NumericsError: the loss stopped being a number; the last good state is kept.
+        OutputError: the disk is full or failed; the last state that was saved is kept.
     """
     options.check(STATE_NAME)
     options.set_threads()
@@ -85,9 +86,8 @@ def train_refiner(options: RefinerOptions, progress: Progress | None = None) -> 
     recipe = {"steps": trainer.steps, "seed": options.seed, "computing_seconds": round(trainer.spent), "data": _DATA}
     facts = {"widths": list(network.widths), "recipe": recipe, "scores": told, "verdict": verdict.to_json()}
     target = options.out / FILE_NAME
-    with atomic_file(target) as temporary:
-        weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-        save_file(weights, temporary, {"format": "pt", METADATA: json.dumps(facts)})
+    entries = [Entry.of(*named) for named in network.state_dict().items()]
+    write_tensors(target, entries, {METADATA: json.dumps(facts)})
     with atomic_file(options.out / "scores.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return RefinerResult(target, scores, verdict, trainer.spent)
@@ -193,9 +193,11 @@ class RefinerTrainer:
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP_NORM))
-        if not math.isfinite(number) or not math.isfinite(norm):
-            remedy = f"The last good state is kept in {self.folder}; try another seed."
-            raise NumericsError(explain("a finite training loss", f"{number} at step {self.step}", remedy))
+        for what, value in (("loss", number), ("gradient", norm)):
+            if not math.isfinite(value):
+                place = f"{value} at step {self.step}, pairs {crops.pairs}"
+                remedy = f"The last good state is kept in {self.folder}; start in another folder with another --seed."
+                raise NumericsError(explain(f"a finite training {what}", place, remedy))
         self._optimiser.step()
         self._average.update(dict(self.network.named_parameters()))
         return number

@@ -23,15 +23,17 @@ _WORLD_EVERY = 5
 @dataclass(frozen=True, slots=True)
 class Crops:
     """planes `N 16 h w`, what the engine's picture lacks `N 3 h w`, and the mean square of that over the whole frame
-    each crop is of, `N`."""
+    each crop is of, `N`; `pairs` names where they came from."""
 
     planes: Tensor
     missing: Tensor
     frame_error: Tensor
+    pairs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Example:
+    index: int
     # Half precision: what is small, and must be exact, is the difference.
     planes: Tensor
     missing: Tensor
@@ -63,6 +65,7 @@ class RefinerPool:
         planes: list[Tensor] = []
         missing: list[Tensor] = []
         errors: list[Tensor] = []
+        pairs: set[int] = set()
         for slot in torch.randint(_PAIRS, (count,), generator=generator).tolist():
             example = self._examples[slot]
             draws = torch.randint(2**31, (3,), generator=generator).tolist()
@@ -73,7 +76,8 @@ class RefinerPool:
             planes.append(example.planes[window].float())
             missing.append(example.missing[window].float())
             errors.append(example.error[time])
-        return Crops(torch.stack(planes), torch.stack(missing), torch.stack(errors))
+            pairs.add(example.index)
+        return Crops(torch.stack(planes), torch.stack(missing), torch.stack(errors), tuple(sorted(pairs)))
 
     def _example(self, index: int) -> _Example:
         pair = training_pair(self._seed, index)
@@ -86,4 +90,4 @@ class RefinerPool:
             planes.append(planes_of(drawn, time)[0])
             missing.append(truth - drawn.picture[0])
         lacking = torch.stack(missing)
-        return _Example(torch.stack(planes).half(), lacking.half(), lacking.square().mean(dim=(1, 2, 3)))
+        return _Example(index, torch.stack(planes).half(), lacking.half(), lacking.square().mean(dim=(1, 2, 3)))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..errors import InputError, explain
+from ..errors import FileFormatError, InputError, explain
 from ..video_io.atomic import check_writable
 
+PLAN_NAME = "plan.json"
+"""What a run set out to do, beside its state."""
+STATE_NAME, REFINER_STATE_NAME = "state.pt", "refiner.pt"
+STATES = (STATE_NAME, REFINER_STATE_NAME)
+"""What runs go on from, by kind; no two kinds share a folder, whose log and scores would get mixed."""
 _MOST_MINUTES = 100_000
 
 
@@ -35,8 +41,8 @@ class RunOptions:
         marks: names of files, any of which tells that a run was begun in the folder.
 
         Raises:
-            InputError: numbers out of range, steps and minutes together, a run in a folder that was to be new, none to
-                resume, or a folder that cannot be written to.
+            InputError: numbers out of range, steps and minutes together, a run in a folder that was to be new, one of
+                another kind, none to resume, or a folder that cannot be written to.
             OutputError: the disk is full.
         """
         if self.steps is not None and self.minutes is not None:
@@ -48,6 +54,9 @@ class RunOptions:
             raise InputError(explain(expected, f"{self.minutes:g}", "Give e.g. --minutes 30."))
         if self.threads is not None and self.threads < 1:
             raise InputError(explain("at least one thread", str(self.threads), "Give e.g. --threads 1."))
+        if any((self.out / state).is_file() for state in STATES if state not in marks):
+            found = f"a run of another kind in {self.out}"
+            raise InputError(explain("a training folder of its own", found, "Choose another."))
         begun = any((self.out / mark).is_file() for mark in marks)
         if begun and not self.resume:
             remedy = "Add --resume to continue it, or choose another."
@@ -60,3 +69,16 @@ class RunOptions:
         """Compute with so many threads from now on, in the whole process."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+
+
+def planned_steps(path: Path) -> int:
+    """The steps that a run's plan of one stage set out to make.
+
+    Raises:
+        FileFormatError: the file is damaged.
+    """
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = "Delete it, and give --steps as before with --resume."
+        raise FileFormatError(explain("a training plan", f"damage in {path}", remedy)) from error

@@ -179,6 +179,18 @@ def chosen(names: Sequence[str] | None) -> tuple[Stage, ...]:
     return tuple(stage for stage in STAGES if stage.name in names)
 
 
+def place_of(name: str, stages: Sequence[Stage]) -> int:
+    """Which of the stages a saved run is in.
+
+    Raises:
+        InputError: none of them.
+    """
+    names = [stage.name for stage in stages]
+    if name not in names:
+        raise InputError(explain(f"a run in one of the stages {', '.join(names)}", name, "Resume with --resume alone."))
+    return names.index(name)
+
+
 def scaled(total: int, stages: Sequence[Stage] | None = None) -> tuple[Stage, ...]:
     """Stages (all of the recipe by default) with `total` steps over all of them, in the same proportions.
 

@@ -66,6 +66,11 @@ class Member:
             gradient.copy_(part.view_as(gradient))
         return total[0]
 
+    def spoilt(self) -> tuple[int, ...]:
+        """Ranks of those whose loss or gradients were not finite when the last mean was taken; none of one alone."""
+        rows = () if self.rows is None else self.rows
+        return tuple(rank for rank, row in enumerate(rows) if not bool(row.isfinite().all()))
+
     def _meet(self) -> None:
         """Wait until all have come: the others tell the first, and it tells them."""
         try:

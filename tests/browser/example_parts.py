@@ -48,14 +48,14 @@ def condition(**changes: Any) -> Node:
         "vae": Link("load", "vae"),
         "image": Link("picture", "IMAGE"),
     }
-    values = {"size": "auto", "width": 64, "height": 64, "framing": "crop", "frames": 14, "fps": 8, "motion_bucket": 48}
+    values = {"size": "auto", "width": 64, "height": 64, "framing": "crop", "frames": 14, "fps": 8, "motion_bucket": 90}
     return node("SVDStudioImageConditioning", **{**sources, **values, **changes})
 
 
 def guidance(source: str = "load", **changes: Any) -> Node:
     return node(
         "SVDStudioGuidance",
-        **{"model": Link(source, "model"), "shape": "linear", "minimum": 1.0, "maximum": 1.5, **changes},
+        **{"model": Link(source, "model"), "shape": "linear", "minimum": 1.0, "maximum": 2.0, **changes},
     )
 
 
@@ -63,7 +63,7 @@ def sampler(model: str = "guidance", **changes: Any) -> Node:
     conditioning = {name: Link("condition", name) for name in ("positive", "negative", "latent")}
     return node(
         "SVDStudioSampler",
-        **{"model": Link(model, "model"), **conditioning, "seed": 0, "steps": 12, "cfg": 1.5, **changes},
+        **{"model": Link(model, "model"), **conditioning, "seed": 0, "steps": 12, "cfg": 2.0, **changes},
     )
 
 
@@ -146,7 +146,7 @@ def save_between(filename: str, format: str) -> Node:
 def between(inputs: Mapping[str, Any], pictures: tuple[str, ...], note: str) -> Example:
     """Pictures and what is made between them."""
     sources = {name: Link("load", name) for name in ("model", "clip_vision", "vae")}
-    clip = {"width": 64, "height": 64, "frames": 14, "fps": 8, "motion_bucket": 48, "steps": 12}
+    clip = {"width": 64, "height": 64, "frames": 14, "fps": 8, "motion_bucket": 90, "steps": 12}
     nodes = {
         "load": load(),
         **dict.fromkeys(pictures, PICTURE),

@@ -37,7 +37,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "portrait_photo": Example(
         PLAIN
-        | {"condition": condition(framing="blur", motion_bucket=48), "sampler": sampler(steps=12)}
+        | {"condition": condition(framing="blur", motion_bucket=90), "sampler": sampler(steps=12)}
         | {
             "what": node("SVDStudioInfo", file=EMBEDDED),
         },
@@ -63,7 +63,7 @@ EXAMPLES: dict[str, Example] = {
                 width=64,
                 height=64,
                 video_frames=14,
-                motion_bucket_id=48,
+                motion_bucket_id=90,
                 fps=8,
                 augmentation_level=0.0,
             ),
@@ -76,7 +76,7 @@ EXAMPLES: dict[str, Example] = {
                 latent_image=Link("condition", "latent"),
                 seed=0,
                 steps=12,
-                cfg=1.5,
+                cfg=2.0,
                 sampler_name="euler",
                 scheduler="karras",
                 denoise=1.0,

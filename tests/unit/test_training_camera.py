@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
@@ -17,7 +18,7 @@ from svd_core.camera.adapter import attach
 from svd_core.camera.lora import Calibration
 from svd_core.camera.presets import find_preset
 from svd_core.config import NANO, SVD
-from svd_core.errors import Cancelled, FileFormatError, InputError, NumericsError, UnsupportedModelError
+from svd_core.errors import Cancelled, FileFormatError, InputError, NumericsError, OutputError, UnsupportedModelError
 from svd_core.training import camera as camera_module
 from svd_core.training import camera_loop, camera_shipped
 from svd_core.training.camera import CameraTrainOptions, begun, train_camera
@@ -31,6 +32,7 @@ from svd_core.training.camera_sources import SourceChoice
 from svd_core.training.camera_trials import COLUMNS, Readings
 from svd_core.training.diffusion import TrainingClips, diffusion_loss
 from svd_core.training.photos import PhotoSource
+from svd_core.training.run_options import PLAN_NAME
 from svd_core.video_io import encode_rgb
 from svd_core.weights.build import SvdModel, load_model
 from svd_core.weights.camera_files import SHIPPED
@@ -148,6 +150,45 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_state(
         train_camera(options(tmp_path, pictures), model=model)
 
 
+def test_a_gradient_that_is_no_number_spoils_nothing(
+    tmp_path: Path, pictures: Path, model: SvdModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finite loss may have an infinite gradient in half precision: nothing of it may be kept, or shipped."""
+    real, calls = camera_loop.diffusion_loss, [0]
+
+    def breaking(*given: Any) -> torch.Tensor:
+        calls[0] += 1
+        loss = real(*given)
+        if calls[0] == 4:
+            loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    monkeypatch.setattr(camera_loop, "diffusion_loss", breaking)
+    with pytest.raises(NumericsError, match=r"a finite training gradient; found .* at step 3, clips of group \d"):
+        train_camera(options(tmp_path, pictures), model=model)
+    assert not (tmp_path / "pan_left.safetensors").exists()
+
+
+def test_what_another_run_or_a_crash_left_is_refused_in_words(tmp_path: Path, pictures: Path, model: SvdModel) -> None:
+    torch.save({"config": "an embedded model's"}, tmp_path / STATE_NAME)
+    with pytest.raises(InputError, match="these settings"):
+        train_camera(options(tmp_path, pictures, resume=True), model=model)
+    (tmp_path / PLAN_NAME).write_text('{"steps": ')
+    with pytest.raises(FileFormatError, match=r"a training plan; found damage in .*plan\.json"):
+        train_camera(options(tmp_path, pictures, resume=True, steps=None), model=model)
+
+
+def test_a_full_disk_is_told_while_latents_are_kept(tmp_path: Path, pictures: Path, model: SvdModel) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"room on the disk for .*latents-"):
+            train_camera(options(tmp_path, pictures), model=model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
 def test_early_stop_believes_the_meter_twice(
     tmp_path: Path, pictures: Path, model: SvdModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +200,9 @@ def test_early_stop_believes_the_meter_twice(
     result = train_camera(options(tmp_path, pictures, steps=10, early_stop=True), model=model)
     assert result.steps == 4 and "twice" in result.notes[0]
     assert len(list((tmp_path / "samples").glob("*.webp"))) == 2
+    first = result.lora.read_bytes()
+    again = train_camera(options(tmp_path, pictures, steps=10, early_stop=True, resume=True), model=model)
+    assert again.steps == 4 and again.lora.read_bytes() == first, "stopped is finished"
 
 
 def test_recomputation_changes_nothing_but_memory(tmp_path: Path, pictures: Path, model: SvdModel) -> None:

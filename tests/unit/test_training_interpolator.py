@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from svd_core.config import InterpolatorConfig
-from svd_core.errors import InputError
+from svd_core.errors import FileFormatError, InputError
 from svd_core.training import interpolator_loop, interpolator_trials
 from svd_core.training import loop as loop_module
 from svd_core.training.export import export
@@ -28,6 +28,7 @@ from svd_core.training.interpolator_loop import RECIPE, masked_loss, residual_lo
 from svd_core.training.loop import Report
 from svd_core.training.networks import start
 from svd_core.training.pool import LatentClips
+from svd_core.training.run_options import PLAN_NAME
 from svd_core.training.worlds import WorldSize
 from svd_core.unet.interpolator import VideoInterpolator, blend, contrast, opened
 from svd_core.weights.build import SvdModel, load_model
@@ -130,8 +131,14 @@ def test_another_base_does_not_resume(tmp_path: Path, base_file: Path) -> None:
     train_interpolator(options)
     other = tmp_path / "other.safetensors"
     export(start(BASE, seed=3), other, {})
+    plan = options.out / PLAN_NAME
+    before = plan.read_text()
     with pytest.raises(InputError, match="another config"):
-        train_interpolator(dataclasses.replace(options, model=other, resume=True))
+        train_interpolator(dataclasses.replace(options, model=other, resume=True, steps=9))
+    assert plan.read_text() == before, "what is refused changes nothing"
+    plan.write_text('{"steps": ')
+    with pytest.raises(FileFormatError, match="give --steps as before"):
+        train_interpolator(dataclasses.replace(options, resume=True))
 
 
 def test_forms_for_a_base(base: SvdModel) -> None:

@@ -16,6 +16,7 @@ from svd_core.training.export import export
 from svd_core.training.loop import Report
 from svd_core.training.nano_loop import Trainer
 from svd_core.training.stages import STAGES, Stage
+from svd_core.training.team import Member
 from tests.training_toys import TOY, draw_few_worlds, toy_stages
 
 _TINY = toy_stages(2)
@@ -162,7 +163,11 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="seed 5"):
         _trainer(tmp_path, seed=6).resume()
     state = tmp_path / FILE_NAME
-    state.write_bytes(state.read_bytes()[:1000])
+    whole = state.read_bytes()
+    torch.save({"key": "a camera LoRA's"}, state)
+    with pytest.raises(InputError, match="another kind"):
+        _trainer(tmp_path).resume()
+    state.write_bytes(whole[:1000])
     with pytest.raises(FileFormatError, match="training state"):
         _trainer(tmp_path).resume()
 
@@ -179,6 +184,21 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_are_spoilt(tmp_pa
     after = _weights(trainer)
     assert after[name].isfinite().all()
     assert before.keys() == after.keys()
+
+
+@pytest.mark.parametrize(("spoilt", "told"), [(0, r"clips of chunks \("), (1, "the batch of process 2 of 2")])
+def test_of_a_team_the_batch_is_named_that_was_no_number(tmp_path: Path, spoilt: int, told: str) -> None:
+    rows = torch.zeros(2, 4_000_000)
+    rows[1, 5] = float("nan") if spoilt else 0.0
+    trainer = _trainer(tmp_path)
+    # Nobody is there to be met: the other's row stays as it is.
+    trainer.member = Member(0, 2, rows)
+    trainer.begin()
+    if not spoilt:
+        for parameter in trainer.networks.parameters():
+            parameter.data.view(-1)[0] = float("nan")
+    with pytest.raises(NumericsError, match=rf"stage autoencoder at step 0, {told}[^;]*\. The last good state"):
+        trainer.run(lambda *_: None)
 
 
 def test_a_full_disk_is_told_and_keeps_the_state_before(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_resumed_run_keeps_its_plan_but_for_what_is_given_anew(tmp_path: Path)
     plan = json.loads((run / "plan.json").read_text())
     assert plan["stages"] == list(stages) and Path(plan["photographs"]).is_absolute()
 
-    for changes in ({"photographs": others}, {"seed": 1}):
+    for changes in ({"photographs": others}, {"seed": 1}, {"stages": ("camera",)}):
         with pytest.raises(InputError):
             train_nano(_options(run, resume=True, steps=9, **changes))
         assert json.loads((run / "plan.json").read_text()) == plan, "what is refused changes nothing"
@@ -137,6 +137,21 @@ def test_a_resumed_run_keeps_its_plan_but_for_what_is_given_anew(tmp_path: Path)
     (run / "plan.json").write_text('{"steps": 4, "workers": "many"}')
     with pytest.raises(FileFormatError, match="Delete it"):
         train_nano(_options(run, resume=True, steps=4))
+
+
+@pytest.mark.parametrize("what", ["nano", "interpolator", "refiner"])
+@pytest.mark.parametrize("option", ["--preset pan_left", "--rank 4", "--early-stop", "--dtype bf16"])
+def test_what_only_camera_listens_to_is_not_passed_over(
+    capsys: pytest.CaptureFixture[str], what: str, option: str
+) -> None:
+    assert_refused(
+        run_here(capsys, "train", what, *option.split()), "svd train camera", f"Leave {option.split()[0]} out"
+    )
+
+
+@pytest.mark.parametrize("what", ["nano", "refiner", "all"])
+def test_a_model_is_asked_for_where_one_is_used(capsys: pytest.CaptureFixture[str], what: str) -> None:
+    assert_refused(run_here(capsys, "train", what, "--model", "a.safetensors"), "--model with `svd train camera`")
 
 
 @pytest.mark.parametrize("what", ["camera", "interpolator", "refiner"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from svd_core.errors import FileFormatError, OutputError
+from svd_core.errors import FileFormatError, NumericsError, OutputError
 from svd_core.interpolation import engines
 from svd_core.interpolation.engines import Flow, Gap
 from svd_core.interpolation.refiner import METADATA, Refiner, load_refiner, refined
@@ -201,6 +202,35 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / LOG_NAME).symlink_to("/dev/full")
     with pytest.raises(OutputError, match="room on the disk"):
         train_refiner(RefinerOptions(out=tmp_path, steps=1))
+
+
+def test_a_full_disk_is_said_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RefinerTrainer, "run", lambda *_: None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=f"room on the disk for .*{FILE_NAME}"):
+            train_refiner(RefinerOptions(out=tmp_path, steps=1, scored_pairs=1, judged_scenes=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_no_number_is_named_with_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    real = RefinerTrainer._loss
+
+    def breaking(self: RefinerTrainer, crops: refiner_pool.Crops) -> torch.Tensor:
+        loss = real(self, crops)
+        if what == "loss":
+            return loss * float("nan")
+        loss.register_hook(lambda gradient: gradient * float("nan"))
+        return loss
+
+    monkeypatch.setattr(RefinerTrainer, "_loss", breaking)
+    with pytest.raises(NumericsError, match=rf"finite training {what}; found nan at step 0, pairs \(0, 1\)\. "):
+        train_refiner(RefinerOptions(out=tmp_path, steps=1))
+    assert not (tmp_path / STATE_NAME).exists()
 
 
 def test_learning_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from svd_core.cli import train
+from svd_core.cli.output import Console
 from svd_core.errors import InputError
 from svd_core.training import camera_loop, checkpoints, refiner
 from svd_core.training.camera import CameraTrainOptions, train_camera
 from svd_core.training.interpolator import InterpolatorOptions, train_interpolator
 from svd_core.training.nano import TrainOptions, train_nano
 from svd_core.training.refiner import RefinerOptions, train_refiner
+from svd_core.training.run_options import STATES
 from tests.command_line import assert_refused, run_here
 
 Start = Callable[..., object]
@@ -64,6 +68,18 @@ def test_a_used_folder(tmp_path: Path, trainer: str) -> None:
     assert (tmp_path / state).read_bytes() == b"a run"
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_a_folder_of_another_kind_of_run(tmp_path: Path, trainer: str, resume: bool) -> None:
+    """Their scores and logs have the same names."""
+    start, state = TRAINERS[trainer]
+    other = next(name for name in STATES if name != state)
+    (tmp_path / other).write_bytes(b"a run")
+    with pytest.raises(InputError, match=r"a training folder of its own; found a run of another kind in"):
+        start(out=tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == [other]
+
+
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_a_folder_that_is_a_file(tmp_path: Path, trainer: str) -> None:
     (tmp_path / "run").write_bytes(b"")
@@ -76,3 +92,23 @@ def test_the_command_line_says_it_in_a_line(tmp_path: Path, trainer: str, capsys
     more = ["--preset", "pan_left"] if trainer == "camera" else []
     done = run_here(capsys, "train", trainer, *more, "--out", tmp_path / "run", "--resume", "--quiet")
     assert_refused(done, "a run to resume", "Start without --resume.")
+
+
+def test_all_prints_one_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(name: str) -> Callable[..., int]:
+        def run(_: object, console: Console) -> int:
+            console.say("for human eyes")
+            console.result({"model": name})
+            return 1 if name == "camera" else 0
+
+        return run
+
+    monkeypatch.setattr(train, "_nano", told("nano"))
+    monkeypatch.setattr(train.train_interpolator, "run", told("interpolator"))
+    monkeypatch.setattr(train.train_refiner, "run", told("refiner"))
+    monkeypatch.setattr(train.train_camera, "run_shipped", told("camera"))
+    done = run_here(capsys, "train", "all", "--out", tmp_path, "--json")
+    assert done.code == 1, "a move that failed its test"
+    assert json.loads(done.out) == {name: {"model": name} for name in ("nano", "interpolator", "refiner", "camera")}
