@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .render import Rendered
 
 _ASSETS = Path(__file__).parent.parent / "assets"
-_BUCKETS = {"low": 16, "mid": 48, "high": 100}
+_BUCKETS = {"low": 48, "mid": 90, "high": 127}
 _SEEDS = (1, 2)
 # No faster than the shipped LoRAs were measured to be at strength 1 (assets/MODEL_CARD.md). None of them zooms: that
 # is the training-free fallback's work.
@@ -88,7 +88,8 @@ def takes() -> Iterator[Take]:
         for seed in _SEEDS:
             yield Take(f"motion_{name}_seed_{seed}", bucket, seed)
     for move in _MOVES:
-        yield Take(f"camera_{move.partition(':')[0]}", _BUCKETS["mid"], _SEEDS[0], move)
+        # With little motion of its own, so that what is seen is the camera.
+        yield Take(f"camera_{move.partition(':')[0]}", _BUCKETS["low"], _SEEDS[0], move)
 
 
 def bundled_picture() -> Path:

@@ -119,6 +119,8 @@ def with_camera(camera: Mapping[str, Node], last: str, *more: str, note: str, **
             vae=Link("load", "vae"),
             fps=8,
         ),
+        # Little motion of its own, so that what is seen is the camera.
+        "condition": condition(motion_bucket=48),
         "guidance": guidance("apply"),
     }
     columns = {

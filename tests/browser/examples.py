@@ -183,7 +183,7 @@ EXAMPLES: dict[str, Example] = {
         PLAIN
         | {
             "cameras": node(
-                "SVDStudioSweepAxis", name="camera", kind="camera", values="pan_left:12\npan_right:12\nzoom_in:15"
+                "SVDStudioSweepAxis", name="camera", kind="camera", values="pan_left:8\npan_right:8\nzoom_in:12"
             ),
             "seeds": node(
                 "SVDStudioSweepAxis", name="seed", kind="seed", values="3 from 0", axis=Link("cameras", "axis")
@@ -205,8 +205,9 @@ EXAMPLES: dict[str, Example] = {
                 vae=Link("load", "vae"),
                 fps=8,
             ),
+            "condition": condition(motion_bucket=48),
             "guidance": guidance("apply"),
-            "sampler": sampler(seed=Link("seed", "int"), steps=8),
+            "sampler": sampler(seed=Link("seed", "int")),
             "sheet": node("SVDStudioContactSheet", sweep="three cameras", plan=Link("plan", "plan")),
         },
         {
