@@ -152,7 +152,7 @@ def test_demo(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert len(report["clips"]) == 10
     moves = [clip["settings"]["camera"][0]["preset"] for clip in report["clips"] if "camera" in clip["settings"]]
     assert moves == ["static", "pan_left", "tilt_up", "zoom_in"]
-    assert {clip["settings"]["motion_bucket"] for clip in report["clips"]} == {16, 48, 100}
+    assert {clip["settings"]["motion_bucket"] for clip in report["clips"]} == {48, 90, 127}
     for clip in report["clips"]:
         assert clip["seed"] == clip["settings"]["seed"] and clip["seconds"] > 0
         assert set(clip["track"]["mean"]) == set(DIRECTIONS) and clip["track"]["frames"] == 4
