@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -134,18 +135,21 @@ def test_minutes_become_steps_and_a_resumed_run_keeps_them(
     assert train_camera(dataclasses.replace(timed, resume=True), model=model).steps == 3
 
 
+def _spoil(monkeypatch: pytest.MonkeyPatch, call: int, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Let `how` change the loss of one call."""
+    real, calls = camera_loop.diffusion_loss, itertools.count(1)
+
+    def spoilt(*given: Any) -> torch.Tensor:
+        loss = real(*given)
+        return how(loss) if next(calls) == call else loss
+
+    monkeypatch.setattr(camera_loop, "diffusion_loss", spoilt)
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_state(
     tmp_path: Path, pictures: Path, model: SvdModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from svd_core.training import camera_loop
-
-    real, calls = camera_loop.diffusion_loss, [0]
-
-    def breaking(*given: Any) -> torch.Tensor:
-        calls[0] += 1
-        return real(*given) * (float("nan") if calls[0] == 3 else 1.0)
-
-    monkeypatch.setattr(camera_loop, "diffusion_loss", breaking)
+    _spoil(monkeypatch, 3, lambda loss: loss * float("nan"))
     with pytest.raises(NumericsError, match="step 2"):
         train_camera(options(tmp_path, pictures), model=model)
 
@@ -154,16 +158,12 @@ def test_a_gradient_that_is_no_number_spoils_nothing(
     tmp_path: Path, pictures: Path, model: SvdModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finite loss may have an infinite gradient in half precision: nothing of it may be kept, or shipped."""
-    real, calls = camera_loop.diffusion_loss, [0]
 
-    def breaking(*given: Any) -> torch.Tensor:
-        calls[0] += 1
-        loss = real(*given)
-        if calls[0] == 4:
-            loss.register_hook(lambda gradient: gradient * float("inf"))
+    def infinite_gradient(loss: torch.Tensor) -> torch.Tensor:
+        loss.register_hook(lambda gradient: gradient * float("inf"))
         return loss
 
-    monkeypatch.setattr(camera_loop, "diffusion_loss", breaking)
+    _spoil(monkeypatch, 4, infinite_gradient)
     with pytest.raises(NumericsError, match=r"a finite training gradient; found .* at step 3, clips of group \d"):
         train_camera(options(tmp_path, pictures), model=model)
     assert not (tmp_path / "pan_left.safetensors").exists()
